@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * The engine: one LUN over a pair of devices.
+ *
+ * The engine is a monitor.  At any moment at most one thread is inside a struct ti_lun; its user
+ * holds one lock around submit, run and the rest, and none while it completes requests.  Inside
+ * there are no locks, no blocking and, after open, no allocation.
+ *
+ *     lock; ti_lun_submit(lun, req); ti_lun_run(lun, &finished); unlock;
+ *     for each request on `finished`: tell whoever asked
+ *
+ * and in one other thread
+ *
+ *     for (;;) { ti_lun_wait(lun, deadline);           // not inside
+ *                lock; ti_lun_run(lun, &finished); deadline = ti_lun_deadline(lun); unlock; ... }
+ *
+ * Requests come back only through ti_lun_run().  A request that could be served without waiting is
+ * on the list of the very run that follows its submission.
+ *
+ * What is durable when, mode direct: a completed WRITE is in the data device's (volatile) cache,
+ * its tag in memory.  A completed FLUSH, or a WRITE with TI_REQ_FUA, means: data and tag of every
+ * write completed before the FLUSH was submitted (of this write) have been flushed on both devices.
+ */
+#ifndef TI_LUN_H
+#define TI_LUN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/uio.h>
+
+#include "blockdev.h"
+#include "clock.h"
+#include "error.h"
+#include "geometry.h"
+#include "log.h"
+
+enum ti_mode {
+	TI_MODE_DIRECT, /* 'D': no crash protection between data and tag */
+};
+
+struct ti_lun_options {
+	enum ti_mode mode;
+	const char *hash;	 /* kernel name; NULL: "crc32c".  The superblock does not tell. */
+	uint64_t start_sector;	 /* of the superblock on the metadata device */
+	size_t cache_bytes;	 /* of tags; 0: 16 MiB */
+	unsigned queue_depth;	 /* requests worked on at once; 0: 128.  More wait, in order. */
+	uint32_t max_part_bytes; /* largest single device transfer; 0: 1 MiB */
+	unsigned bounce_buffers; /* of max_part_bytes; 0: 4 */
+	unsigned commit_time_ms; /* dirty tags are written out after this; 0: 10000 */
+	bool read_only;		 /* writes fail with -EROFS; nothing is ever written */
+};
+
+enum ti_req_op {
+	TI_REQ_READ,	   /* data into iov, every tag verified */
+	TI_REQ_WRITE,	   /* data from iov */
+	TI_REQ_WRITE_SAME, /* iov holds one block; it is written to every block of the range */
+	TI_REQ_VERIFY,	   /* read and verify; the data goes nowhere, iov is not used */
+	TI_REQ_FLUSH,	   /* sector, sectors and iov are not used */
+};
+
+/** Durable on completion: data and tag (WRITE, WRITE_SAME). */
+#define TI_REQ_FUA 0x1U
+
+struct ti_request {
+	/* Set by the caller, unchanged until the request comes back. */
+	enum ti_req_op op;
+	unsigned flags;
+	uint64_t sector;	 /* first, 512 bytes each, a multiple of the block size */
+	uint64_t sectors;	 /* count, a multiple of the block size; 0 does nothing */
+	const struct iovec *iov; /* holds exactly sectors * 512 bytes (WRITE_SAME: one block) */
+	size_t iov_count;
+	void *owner; /* the caller's */
+
+	struct ti_result result;
+
+	/* The engine's. */
+	STAILQ_ENTRY(ti_request) link;
+	uint64_t engine[2];
+};
+
+STAILQ_HEAD(ti_request_list, ti_request);
+
+/** Numbers for people and tests.  Counters only grow. */
+struct ti_lun_stats {
+	uint64_t reads, writes, flushes; /* requests completed */
+	uint64_t read_sectors, written_sectors;
+	uint64_t mismatches;		     /* blocks whose tag did not match */
+	uint64_t device_flushes[TI_DEVICES]; /* flushes sent to each device */
+	uint64_t flush_rounds;		     /* pairs: what any number of waiters share */
+	uint64_t tag_lines_read, tag_lines_written;
+	uint64_t io_errors[TI_DEVICES];
+	bool locked_memory; /* the pools are locked in memory */
+};
+
+struct ti_lun;
+
+/**
+ * Open the LUN on @queue: read and check the superblock and the journal (which must be empty),
+ * allocate everything.  Writes nothing to either device.  @queue, @clock and @log must outlive the
+ * LUN.  Blocks.  Returns 0 or negative errno with a sentence in @error; -EUCLEAN if the journal
+ * holds entries that have not been replayed.
+ */
+int ti_lun_open(const struct ti_lun_options *options, struct ti_queue *queue,
+		struct ti_clock *clock, const struct ti_log *log, struct ti_lun **lun,
+		struct ti_error *error);
+
+/**
+ * Write out and flush everything, then free the LUN.  All requests must have come back.  Does not
+ * close the queue.  Returns 0, or the error that left something not durable (the LUN is gone all
+ * the same).  Blocks.
+ */
+int ti_lun_close(struct ti_lun *lun);
+
+/** Free the LUN without writing anything (tests: as if the power had gone; or after an error). */
+void ti_lun_abandon(struct ti_lun *lun);
+
+const struct ti_geometry *ti_lun_geometry(const struct ti_lun *lun);
+void ti_lun_get_stats(const struct ti_lun *lun, struct ti_lun_stats *stats);
+
+/** Hand a request in.  It comes back from a later ti_lun_run(), never from here.  io path. */
+void ti_lun_submit(struct ti_lun *lun, struct ti_request *req);
+
+/** Carry work forward as far as it goes without waiting.  Finished requests are appended to
+ * @finished (initialised by the caller).  io path. */
+void ti_lun_run(struct ti_lun *lun, struct ti_request_list *finished);
+
+/** When ti_lun_run() wants to be called although no I/O completes; TI_CLOCK_NEVER: never. */
+uint64_t ti_lun_deadline(const struct ti_lun *lun);
+
+/** Block until there may be work, at the latest until @deadline_ns.  Not inside the monitor. */
+void ti_lun_wait(struct ti_lun *lun, uint64_t deadline_ns);
+
+/** Make ti_lun_wait() return.  Any thread. */
+void ti_lun_wake(struct ti_lun *lun);
+
+#endif
