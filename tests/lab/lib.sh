@@ -9,7 +9,7 @@
 
 set -Eeuo pipefail
 shopt -s inherit_errexit
-export DM_DISABLE_UDEV=1 LC_ALL=C.UTF-8
+export DM_DISABLE_UDEV=1 LC_ALL=C
 
 : "${LAB_MODE:?run this script with tests/lab/run or tests/lab/boot}"
 LAB_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
