@@ -17,17 +17,13 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "journal_format.h"
+
 /* What a signed 64-bit byte offset reaches. */
 #define MAX_SECTORS ((uint64_t)INT64_MAX / TI_SECTOR_BYTES)
 
 /* dm-integrity: sectors counted as padding behind the journal, though nothing is put there. */
 #define PADDING_SECTORS 8U
-
-/* Every section has 8 sectors of entries; these bytes of each hold entries, the rest commit id and
- * MAC. */
-#define SECTION_META_SECTORS 8U
-#define ENTRY_SPACE	     504U
-#define ENTRY_SPACE_MAC	     496U
 
 /* Bits of a bitmap in one sector. */
 #define BITS_PER_SECTOR (TI_SECTOR_BYTES * 8U)
@@ -53,7 +49,8 @@ static uint32_t log2_of_buffer(uint32_t buffer_sectors)
 /* What follows from block size, tag size and flags alone. */
 static void shape_sections(const struct ti_superblock *sb, struct ti_geometry *geo)
 {
-	uint32_t space = sb->flags & TI_SB_HAVE_JOURNAL_MAC ? ENTRY_SPACE_MAC : ENTRY_SPACE;
+	uint32_t space = sb->flags & TI_SB_HAVE_JOURNAL_MAC ? TI_JOURNAL_ENTRY_SPACE_MAC
+							    : TI_JOURNAL_ENTRY_SPACE;
 	uint32_t spb = 1U << sb->log2_sectors_per_block;
 	uint32_t raw = 8 + 8 * spb + sb->tag_size;
 
@@ -66,8 +63,8 @@ static void shape_sections(const struct ti_superblock *sb, struct ti_geometry *g
 	geo->tag_size = sb->tag_size;
 	geo->entry_size = (raw + 7) & ~7U;
 	geo->entries_per_sector = space / geo->entry_size;
-	geo->section_entries = SECTION_META_SECTORS * geo->entries_per_sector;
-	geo->section_sectors = SECTION_META_SECTORS + geo->section_entries * spb;
+	geo->section_entries = TI_JOURNAL_META_SECTORS * geo->entries_per_sector;
+	geo->section_sectors = TI_JOURNAL_META_SECTORS + geo->section_entries * spb;
 }
 
 static uint64_t initial_sectors(const struct ti_geometry *geo, uint32_t sections)
