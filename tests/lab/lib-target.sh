@@ -8,6 +8,7 @@
 
 configfs=/sys/kernel/config
 target_core=$configfs/target/core
+runner_log=$LAB_TMP/log/tcmu-runner.log
 
 requires_target() {
 	requires_module configfs target_core_user
@@ -33,6 +34,15 @@ stop_dbus() {
 	rm -f /run/dbus/system_bus_socket
 }
 
+# The runner's log also goes out of the guest as it grows, so that it survives a crash.
+follow_runner_log() {
+	[[ ! -e $runner_log ]] || return 0
+	mkdir -p "$LAB_TMP/log"
+	: >"$runner_log"
+	[[ $LAB_MODE == guest ]] || return 0
+	tail -n +1 -F "$runner_log" </dev/null >/dev/ttyS1 2>/dev/null &
+}
+
 runner_is_on_the_bus() {
 	dbus-send --system --print-reply --dest=org.freedesktop.DBus / \
 		org.freedesktop.DBus.NameHasOwner string:org.kernel.TCMUService1 | grep -q 'boolean true'
@@ -49,17 +59,17 @@ use_handlers() {
 }
 
 # start_runner [VARIABLE=VALUE…]: starts tcmu-runner with these in its environment and waits until it
-# answers.  Its log is $LAB_TMP/runner.log, over restarts; RUNNER_QUIET=1 leaves debug lines out.
+# answers.  Its log is $runner_log, over restarts; RUNNER_DEBUG=1 puts every command into it.
 start_runner() {
-	local debug=-d out=/dev/null
+	local debug=()
 	requires_target
 	[[ -d $LAB_TMP/handlers ]] || { requires_handler; use_handlers "$handler_so"; }
 	start_dbus
 	! runner_is_on_the_bus || skip "a tcmu-runner is running here already: stop it first"
-	[[ -z ${RUNNER_QUIET:-} ]] || debug=
-	[[ $LAB_MODE != guest ]] || out=/dev/ttyS1
-	env "$@" tcmu-runner $debug --handler-path "$LAB_TMP/handlers" </dev/null \
-		> >(exec tee -a "$LAB_TMP/runner.log" >$out) 2>&1 &
+	[[ -z ${RUNNER_DEBUG:-} ]] || debug=(-d)
+	follow_runner_log
+	env "$@" tcmu-runner "${debug[@]}" --tcmu-log-dir "$LAB_TMP/log" --handler-path "$LAB_TMP/handlers" \
+		</dev/null >>"$LAB_TMP/runner.out" 2>&1 &
 	echo $! >"$LAB_TMP/runner.pid"
 	[[ -e $LAB_TMP/runner.known ]] || at_end stop_runner
 	: >"$LAB_TMP/runner.known"
@@ -99,7 +109,7 @@ kill_runner() {
 
 # runner_log_has REGEX
 runner_log_has() {
-	grep -aqE "$1" "$LAB_TMP/runner.log"
+	grep -aqE "$1" "$runner_log"
 }
 
 # --- backstores ---

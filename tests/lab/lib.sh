@@ -20,7 +20,8 @@ else
 	LAB_TMP=$(mktemp -d "${TMPDIR:-/tmp}/tcmu-lab-host.XXXXXX")
 fi
 LAB_TAG=lab$$
-LAB_MAIN=$BASHPID
+lab_dmesg_lines=$(dmesg | wc -l)
+PATH=$LAB_BUILD/lab:$PATH
 handler_so=$LAB_BUILD/handler/handler_integrity.so
 cli=$LAB_BUILD/cli/tcmu-integrity
 
@@ -53,12 +54,10 @@ lab_where() {
 	echo "${0##*/}"
 }
 
+# Printed once per level of $(…) or function that the failure passes through, as a stack trace.
 lab_on_error() {
-	local status=$1 command=$2
 	trap - ERR
-	[[ $BASHPID == "$LAB_MAIN" || ! -e $LAB_TMP/error ]] || return 0
-	[[ -e $LAB_TMP/error ]] || echo "FAILED $(lab_where): '$command' ended with $status" >&2
-	: >"$LAB_TMP/error"
+	echo "FAILED $(lab_where): '$2' ended with $1" >&2
 }
 trap 'lab_on_error $? "$BASH_COMMAND"' ERR
 
@@ -74,6 +73,9 @@ ms_of() {
 	"$@" >&2
 	echo $(($(now_ms) - start))
 }
+
+# flush_ms [-n TIMES] DEVICE…: flushes them all at once; see flush_ms.c.  For SCSI disks it is better than
+# sg_sync wherever time or concurrency matters: starting a process costs 50 ms in the lab.
 
 # wait_for SECONDS COMMAND…: until COMMAND succeeds.
 wait_for() {
@@ -197,9 +199,9 @@ lab_exit() {
 		status=1
 	fi
 	if [[ $status -ne 0 && $status -ne 77 ]]; then
-		lab_show_log dmesg "$(dmesg | tail -n 30)"
-		[[ ! -e $LAB_TMP/runner.log ]] ||
-			lab_show_log tcmu-runner.log "$(tail -n 60 "$LAB_TMP/runner.log")"
+		lab_show_log "the kernel's log" "$(dmesg | tail -n "+$((lab_dmesg_lines + 1))" | tail -n 30)"
+		[[ ! -e $runner_log ]] ||
+			lab_show_log tcmu-runner.log "$(tail -n 60 "$runner_log" "$LAB_TMP/runner.out")"
 	fi
 	[[ $LAB_MODE == guest ]] || rm -rf "$LAB_TMP"
 	exit "$status"
@@ -210,6 +212,14 @@ trap 'exit 130' INT
 
 lab_show_log() {
 	printf '%s\n' "--- $1, the end of it:" "$2" "---"
+}
+
+# crash: the guest's kernel panics here and now; only what is on ubd devices and in /lab/run survives.
+crash() {
+	[[ $LAB_MODE == guest ]] || fail "crash is for guests only"
+	echo 1 >/proc/sys/kernel/sysrq
+	echo c >/proc/sysrq-trigger
+	sleep 60
 }
 
 # lab_new PREFIX: a name that nothing else has, lab<pid>-PREFIX<n>.
