@@ -45,6 +45,8 @@ const char *ti_cause_name(enum ti_cause cause)
 		return "metadata device flush failed";
 	case TI_CAUSE_RANGE:
 		return "out of range";
+	case TI_CAUSE_READ_ONLY:
+		return "read-only";
 	case TI_CAUSE_CLOSING:
 		return "closing";
 	case TI_CAUSE_INTERNAL:

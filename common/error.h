@@ -38,6 +38,7 @@ enum ti_cause {
 	TI_CAUSE_DATA_FLUSH,   /* the data device's flush failed, now or earlier */
 	TI_CAUSE_META_FLUSH,   /* the metadata device's flush failed, now or earlier */
 	TI_CAUSE_RANGE,	       /* beyond the end, or not aligned to the block size */
+	TI_CAUSE_READ_ONLY,    /* a write to a LUN that was opened for reading */
 	TI_CAUSE_CLOSING,      /* the LUN is being closed */
 	TI_CAUSE_INTERNAL,     /* an invariant of ours does not hold */
 };

@@ -13,7 +13,8 @@
  * and in one other thread
  *
  *     for (;;) { ti_lun_wait(lun, deadline);           // not inside
- *                lock; ti_lun_run(lun, &finished); deadline = ti_lun_deadline(lun); unlock; ... }
+ *                lock; ti_lun_tick(lun); ti_lun_run(lun, &finished);
+ *                deadline = ti_lun_deadline(lun); unlock; ... }
  *
  * Requests come back only through ti_lun_run().  A request that could be served without waiting is
  * on the list of the very run that follows its submission.
@@ -118,6 +119,10 @@ int ti_lun_close(struct ti_lun *lun);
 void ti_lun_abandon(struct ti_lun *lun);
 
 const struct ti_geometry *ti_lun_geometry(const struct ti_lun *lun);
+
+/** Requests start and end on multiples of this: the block size, or the data device's if larger. */
+uint32_t ti_lun_io_align(const struct ti_lun *lun);
+
 void ti_lun_get_stats(const struct ti_lun *lun, struct ti_lun_stats *stats);
 
 /** Hand a request in.  It comes back from a later ti_lun_run(), never from here.  io path. */
@@ -127,8 +132,13 @@ void ti_lun_submit(struct ti_lun *lun, struct ti_request *req);
  * @finished (initialised by the caller).  io path. */
 void ti_lun_run(struct ti_lun *lun, struct ti_request_list *finished);
 
-/** When ti_lun_run() wants to be called although no I/O completes; TI_CLOCK_NEVER: never. */
+/**
+ * When ti_lun_tick() wants to be called; it reads the clock and does nothing before that time.
+ * ti_lun_run() takes no time stamp: one would cost more than the rest of a small request.  Call
+ * ti_lun_run() after it.
+ */
 uint64_t ti_lun_deadline(const struct ti_lun *lun);
+void ti_lun_tick(struct ti_lun *lun);
 
 /** Block until there may be work, at the latest until @deadline_ns.  Not inside the monitor. */
 void ti_lun_wait(struct ti_lun *lun, uint64_t deadline_ns);

@@ -7,6 +7,7 @@
 #include "range_lock.h"
 
 #include <assert.h>
+#include <stddef.h>
 
 static bool conflict(const struct ti_range *a, const struct ti_range *b)
 {

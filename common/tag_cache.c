@@ -245,7 +245,7 @@ static bool acquire(struct ti_tag_cache *c, struct ti_tag_pin *pin)
 	return true;
 }
 
-void ti_tag_cache_serve_waiting(struct ti_tag_cache *c)
+bool ti_tag_cache_serve_waiting(struct ti_tag_cache *c)
 {
 	struct ti_tag_pin *pin;
 
@@ -254,12 +254,12 @@ void ti_tag_cache_serve_waiting(struct ti_tag_cache *c)
 		TAILQ_REMOVE(&c->waiting, pin, link);
 		if (!acquire(c, pin)) {
 			TAILQ_INSERT_HEAD(&c->waiting, pin, link);
-			ti_tag_writeback_make_room(c);
-			return;
+			return true;
 		}
 		if (pin->loading == 0)
 			pin->ready(pin);
 	}
+	return false;
 }
 
 void ti_tag_cache_fail_waiting(struct ti_tag_cache *c, int error)
@@ -300,8 +300,8 @@ void ti_tag_cache_unpin(struct ti_tag_cache *c, struct ti_tag_pin *pin)
 			ti_tag_line_park(c, pin->line[i]);
 	}
 	pin->lines = 0;
-	if (!TAILQ_EMPTY(&c->waiting))
-		ti_tag_cache_serve_waiting(c);
+	if (!TAILQ_EMPTY(&c->waiting) && ti_tag_cache_serve_waiting(c))
+		ti_tag_writeback_make_room(c);
 }
 
 /* The part of the pin's byte range that lies in its line @i. */

@@ -48,7 +48,7 @@ struct ti_tag_pin {
 	size_t len;	 /* bytes, at most ti_tag_cache_max_span() */
 	bool overwrite;	 /* the caller will set all of these bytes */
 	/* Called once when the lines are there or could not be read, unless pin() said so at once.
-	 * Called from inside the queue's run(), an unpin or a write-back's end. */
+	 * Called from inside the queue's run() or an unpin; must not call the cache. */
 	void (*ready)(struct ti_tag_pin *pin);
 	void *owner;
 

@@ -141,12 +141,13 @@ static void write_done(struct ti_io *io)
 		if (c->sync != NULL && c->sync->error == 0 && op->oldest_seq <= c->sync->target)
 			c->sync->error = result;
 	}
-	if (!TAILQ_EMPTY(&c->waiting)) {
-		ti_tag_cache_serve_waiting(c);
+	if (!TAILQ_EMPTY(&c->waiting) && ti_tag_cache_serve_waiting(c)) {
 		/* A pin that finds no room, while what takes the room cannot be written, must not
 		 * wait for a device that may never come back. */
 		if (result != 0 && c->writes_under_way == 0)
 			ti_tag_cache_fail_waiting(c, result);
+		else
+			c->background_target = c->seq;
 	}
 	pump(c);
 	finish_sync(c);

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * See lun.h.  This file lets requests in and out: checks, slots, range locks, flushes, the run
+ * loop. lun_open.c makes and unmakes a LUN; part.c and the policies do what lies between.
+ *
+ * A request's way: waiting (no slot free) -> slot -> range held -> parts -> [FUA: flush] ->
+ * finished.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "lun_internal.h"
+
+void ti_slot_ready(struct ti_slot *slot)
+{
+	assert(slot->pending > 0);
+	if (--slot->pending == 0)
+		STAILQ_INSERT_TAIL(&slot->lun->ready, slot, link);
+}
+
+void ti_slot_fail(struct ti_slot *slot, int err, enum ti_cause cause, uint64_t sector)
+{
+	if (slot->result.err == 0)
+		slot->result = (struct ti_result){ .err = err, .cause = cause, .sector = sector };
+}
+
+static int64_t may_log(struct ti_lun *lun, struct ti_ratelimit *rl)
+{
+	return ti_ratelimit(rl, ti_clock_now(lun->clock));
+}
+
+void ti_lun_io_error(struct ti_lun *lun, enum ti_device dev, const char *what, uint64_t sector,
+		     int error)
+{
+	int64_t skipped;
+
+	lun->stats.io_errors[dev]++;
+	skipped = may_log(lun, &lun->error_log);
+	if (skipped >= 0)
+		ti_log(&lun->log, TI_LOG_ERR,
+		       "I/O error op=%s device=%s sector=%" PRIu64 " error=%s not_logged=%" PRId64,
+		       what, lun->queue->dev[dev].name, sector, strerror(-error), skipped);
+}
+
+void ti_lun_mismatch(struct ti_lun *lun, uint64_t sector, size_t blocks)
+{
+	int64_t skipped;
+
+	lun->stats.mismatches += blocks;
+	skipped = may_log(lun, &lun->mismatch_log);
+	if (skipped >= 0)
+		ti_log(&lun->log, TI_LOG_ERR,
+		       "tag mismatch on read device=%s sector=%" PRIu64
+		       " blocks=%zu not_logged=%" PRId64,
+		       lun->queue->dev[TI_DATA].name, sector, blocks, skipped);
+}
+
+/* Give a request back to the caller. */
+static void finish(struct ti_lun *lun, struct ti_request *req, const struct ti_result *result)
+{
+	req->result = *result;
+	if (result->err == 0) {
+		switch (req->op) {
+		case TI_REQ_READ:
+		case TI_REQ_VERIFY:
+			lun->stats.reads++;
+			lun->stats.read_sectors += req->sectors;
+			break;
+		case TI_REQ_WRITE:
+		case TI_REQ_WRITE_SAME:
+			lun->stats.writes++;
+			lun->stats.written_sectors += req->sectors;
+			break;
+		case TI_REQ_FLUSH:
+			lun->stats.flushes++;
+			break;
+		}
+	}
+	STAILQ_INSERT_TAIL(&lun->finished, req, link);
+}
+
+static void release(struct ti_slot *slot)
+{
+	struct ti_lun *lun = slot->lun;
+
+	if (slot->range_held) {
+		slot->range_held = false;
+		ti_range_unlock(&lun->ranges, &slot->range);
+	}
+	finish(lun, slot->req, &slot->result);
+	slot->req = NULL;
+	STAILQ_INSERT_HEAD(&lun->free, slot, link);
+	lun->slots_busy--;
+}
+
+static void flushed(struct ti_flush_waiter *waiter, const struct ti_result *result)
+{
+	struct ti_slot *slot = (struct ti_slot *)((char *)waiter - offsetof(struct ti_slot, flush));
+
+	if (result->err != 0)
+		ti_slot_fail(slot, result->err, result->cause, slot->req->sector);
+	slot->step = release;
+	slot->pending = 1;
+	ti_slot_ready(slot);
+}
+
+static void flush(struct ti_slot *slot)
+{
+	slot->flush.done = flushed;
+	slot->lun->policy->flush(slot->lun, &slot->flush);
+}
+
+void ti_request_done(struct ti_slot *slot)
+{
+	bool writes = slot->req->op == TI_REQ_WRITE || slot->req->op == TI_REQ_WRITE_SAME;
+
+	/* A write that is to be durable lets its range go first: it is complete, and its flush need
+	 * not keep others waiting. */
+	ti_range_unlock(&slot->lun->ranges, &slot->range);
+	slot->range_held = false;
+	if (slot->result.err == 0 && writes && (slot->req->flags & TI_REQ_FUA))
+		flush(slot);
+	else
+		release(slot);
+}
+
+static void granted(struct ti_range *range)
+{
+	struct ti_slot *slot = (struct ti_slot *)((char *)range - offsetof(struct ti_slot, range));
+
+	ti_slot_ready(slot);
+}
+
+/* Put a request that has passed its checks into a slot. */
+static void start(struct ti_lun *lun, struct ti_request *req)
+{
+	struct ti_slot *slot = STAILQ_FIRST(&lun->free);
+
+	STAILQ_REMOVE_HEAD(&lun->free, link);
+	lun->slots_busy++;
+	slot->req = req;
+	slot->result = (struct ti_result){ 0 };
+	slot->sectors = 0;
+	slot->bounce = NULL;
+	slot->range_held = false;
+	if (req->op == TI_REQ_FLUSH) {
+		flush(slot);
+		return;
+	}
+	slot->range.first = req->sector;
+	slot->range.end = req->sector + req->sectors;
+	slot->range.exclusive = req->op == TI_REQ_WRITE || req->op == TI_REQ_WRITE_SAME;
+	slot->range.granted = granted;
+	slot->range_held = true;
+	slot->step = ti_part_first;
+	slot->pending = 1;
+	if (ti_range_lock(&lun->ranges, &slot->range))
+		ti_slot_ready(slot);
+}
+
+/* Is the request one that can be served?  Else *@result says why not. */
+static bool acceptable(const struct ti_lun *lun, const struct ti_request *req,
+		       struct ti_result *result)
+{
+	uint64_t align = lun->io_align / TI_SECTOR_BYTES, want;
+	bool writes = req->op == TI_REQ_WRITE || req->op == TI_REQ_WRITE_SAME;
+
+	*result = (struct ti_result){ .sector = req->sector };
+	if (req->op == TI_REQ_FLUSH)
+		return true;
+	if (req->sector > lun->geo.provided_sectors ||
+	    req->sectors > lun->geo.provided_sectors - req->sector || req->sector % align != 0 ||
+	    req->sectors % align != 0) {
+		result->err = -EINVAL;
+		result->cause = TI_CAUSE_RANGE;
+		return false;
+	}
+	if (writes && lun->read_only) {
+		result->err = -EROFS;
+		result->cause = TI_CAUSE_READ_ONLY;
+		return false;
+	}
+	want = req->op == TI_REQ_VERIFY	      ? 0
+	       : req->op == TI_REQ_WRITE_SAME ? lun->geo.block_size
+					      : req->sectors * TI_SECTOR_BYTES;
+	if (req->op != TI_REQ_VERIFY && ti_iov_length(req->iov, req->iov_count) != want) {
+		result->err = -EINVAL;
+		result->cause = TI_CAUSE_INTERNAL;
+		return false;
+	}
+	return true;
+}
+
+void ti_lun_submit(struct ti_lun *lun, struct ti_request *req)
+{
+	struct ti_result result;
+
+	if (!acceptable(lun, req, &result) || (req->op != TI_REQ_FLUSH && req->sectors == 0))
+		finish(lun, req, &result);
+	else if (STAILQ_EMPTY(&lun->waiting) && !STAILQ_EMPTY(&lun->free))
+		start(lun, req);
+	else
+		STAILQ_INSERT_TAIL(&lun->waiting, req, link);
+}
+
+static bool step_all(struct ti_lun *lun)
+{
+	struct ti_request *req;
+	struct ti_slot *slot;
+	bool any = false;
+
+	for (;;) {
+		if ((slot = STAILQ_FIRST(&lun->ready)) != NULL) {
+			STAILQ_REMOVE_HEAD(&lun->ready, link);
+			slot->step(slot);
+		} else if ((req = STAILQ_FIRST(&lun->waiting)) != NULL &&
+			   !STAILQ_EMPTY(&lun->free)) {
+			STAILQ_REMOVE_HEAD(&lun->waiting, link);
+			start(lun, req);
+		} else {
+			return any;
+		}
+		any = true;
+	}
+}
+
+void ti_lun_run(struct ti_lun *lun, struct ti_request_list *out)
+{
+	do {
+		/* Flush rounds start only when nothing else can be done at once, so that all who
+		 * are about to ask share the next one. */
+		do {
+			step_all(lun);
+		} while (ti_flusher_run(&lun->flusher));
+	} while (ti_queue_run(lun->queue) > 0);
+	STAILQ_CONCAT(out, &lun->finished);
+}
+
+void ti_lun_tick(struct ti_lun *lun)
+{
+	uint64_t now = ti_clock_now(lun->clock);
+
+	if (now < lun->deadline_ns)
+		return;
+	lun->deadline_ns = now + lun->tick_ns;
+	lun->policy->tick(lun);
+}
+
+uint64_t ti_lun_deadline(const struct ti_lun *lun)
+{
+	return lun->deadline_ns;
+}
+
+void ti_lun_wait(struct ti_lun *lun, uint64_t deadline_ns)
+{
+	lun->queue->ops->wait(lun->queue, deadline_ns);
+}
+
+void ti_lun_wake(struct ti_lun *lun)
+{
+	lun->queue->ops->wake(lun->queue);
+}
+
+const struct ti_geometry *ti_lun_geometry(const struct ti_lun *lun)
+{
+	return &lun->geo;
+}
+
+uint32_t ti_lun_io_align(const struct ti_lun *lun)
+{
+	return lun->io_align;
+}
+
+void ti_lun_get_stats(const struct ti_lun *lun, struct ti_lun_stats *stats)
+{
+	struct ti_tag_cache_stats cache;
+
+	*stats = lun->stats;
+	ti_tag_cache_get_stats(lun->cache, &cache);
+	stats->tag_lines_read = cache.lines_read;
+	stats->tag_lines_written = cache.lines_written;
+	stats->io_errors[TI_META] += cache.write_errors;
+	stats->flush_rounds = lun->flusher.rounds;
+	stats->device_flushes[TI_DATA] = lun->flusher.device_flushes[TI_DATA];
+	stats->device_flushes[TI_META] = lun->flusher.device_flushes[TI_META];
+	stats->locked_memory = lun->locked_memory;
+}

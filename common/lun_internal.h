@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * The inside of a LUN: slots, parts and the policy seam.  Only the engine's own files include this.
+ *
+ * A request that is being worked on occupies a slot.  It is carried out in parts, one after the
+ * other, each small enough for one device transfer, the tag scratch and a tag pin.  Whatever a slot
+ * waits for (range lock, bounce buffer, device, tags, flush) ends with ti_slot_ready(), which puts
+ * it on the LUN's ready list; ti_lun_run() then calls its next step.  Steps never nest, so a step
+ * may do anything, also finish other requests' waits.
+ */
+#ifndef TI_LUN_INTERNAL_H
+#define TI_LUN_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "flush.h"
+#include "hash.h"
+#include "iov.h"
+#include "lun.h"
+#include "range_lock.h"
+#include "tag_cache.h"
+
+/* Pieces of memory that one part may have without being copied to a bounce buffer. */
+#define TI_PART_IOVS 260U
+
+struct ti_slot;
+STAILQ_HEAD(ti_slot_list, ti_slot);
+
+struct ti_slot {
+	struct ti_lun *lun;
+	struct ti_request *req;
+	struct ti_result result;
+	void (*step)(struct ti_slot *slot); /* what follows when the slot is ready */
+	unsigned pending; /* waits that have not ended; the last one makes ready */
+
+	/* The part under way. */
+	uint64_t sector;  /* first */
+	uint32_t sectors; /* 0 before the first part */
+	const struct iovec *iov;
+	unsigned iov_count;
+	struct ti_iov_cursor cursor; /* in the request's memory, behind this part */
+	struct ti_io io;
+	struct ti_tag_pin pin;
+	uint32_t located; /* bytes of the part known to be readable (ti_part_locate) */
+	void (*after_locate)(struct ti_slot *slot);
+	struct iovec locate_iov[TI_HASH_MAX_PIECES];
+
+	/* The slot's for ever. */
+	struct iovec *iov_room; /* TI_PART_IOVS */
+	uint8_t *tags;		/* scratch for one part's tags */
+	/* The slot's while it holds one. */
+	uint8_t *bounce;
+	struct iovec bounce_iov;
+
+	struct ti_range range;
+	bool range_held;
+	struct ti_flush_waiter flush;
+	STAILQ_ENTRY(ti_slot) link; /* free, ready or waiting for a bounce buffer: one of them */
+};
+
+/**
+ * A write policy: what becomes of one part.  Everything else is shared.  direct: policy_direct.c.
+ * Each begin function ends in ti_slot_ready() with slot->step = ti_part_done, slot->result set.
+ */
+struct ti_policy_ops {
+	const char *name; /* as in mode=... */
+	/* Check the superblock and the journal for this mode, allocate.  May be NULL. */
+	int (*open)(struct ti_lun *lun, struct ti_error *error);
+	void (*begin_read)(struct ti_slot *slot);
+	void (*begin_write)(struct ti_slot *slot);
+	/* Make every completed write durable; the waiter is told when it is. */
+	void (*flush)(struct ti_lun *lun, struct ti_flush_waiter *waiter);
+	/* The time of a deadline has come. */
+	void (*tick)(struct ti_lun *lun);
+	void (*close)(struct ti_lun *lun);
+};
+
+extern const struct ti_policy_ops ti_policy_direct;
+
+struct ti_lun {
+	const struct ti_policy_ops *policy;
+	struct ti_queue *queue;
+	struct ti_clock *clock;
+	struct ti_log log;
+	struct ti_superblock sb;
+	struct ti_geometry geo;
+	struct ti_hash hash;
+	struct ti_tag_cache *cache;
+	struct ti_flusher flusher;
+	struct ti_range_locks ranges;
+	bool read_only;
+	bool locked_memory;
+
+	uint32_t io_align;     /* bytes: requests are multiples of this */
+	uint32_t part_sectors; /* largest part */
+
+	struct ti_slot *slots;
+	unsigned slot_count;
+	unsigned slots_busy;
+	struct ti_slot_list free, ready, want_bounce;
+	struct ti_request_list waiting; /* for a slot, in order */
+	struct ti_request_list finished;
+
+	uint8_t **bounce; /* free ones */
+	unsigned bounce_free, bounce_count;
+
+	uint64_t tick_ns;     /* interval */
+	uint64_t deadline_ns; /* of the next tick */
+
+	void *pool; /* memory of slots, scratch and bounce buffers */
+	size_t pool_bytes;
+
+	struct ti_ratelimit mismatch_log, error_log;
+	struct ti_lun_stats stats;
+};
+
+static inline uint64_t ti_slot_tag_offset(const struct ti_slot *slot)
+{
+	const struct ti_geometry *geo = &slot->lun->geo;
+
+	return slot->sector / geo->sectors_per_block * geo->tag_size;
+}
+
+static inline uint32_t ti_slot_blocks(const struct ti_slot *slot)
+{
+	return slot->sectors / slot->lun->geo.sectors_per_block;
+}
+
+/** One of the things that the slot waits for has come. */
+void ti_slot_ready(struct ti_slot *slot);
+
+/** The first failure of a request counts. */
+void ti_slot_fail(struct ti_slot *slot, int err, enum ti_cause cause, uint64_t sector);
+
+/* part.c */
+
+/** Work on a request whose range is held: first part to last, then ti_request_done(). */
+void ti_part_first(struct ti_slot *slot);
+/** The step after a part: the next one, or the end. */
+void ti_part_done(struct ti_slot *slot);
+/** Start the part's data transfer; slot->pending counts it. */
+void ti_part_transfer(struct ti_slot *slot, enum ti_io_op op);
+/** Pin the part's tags; slot->pending counts it. */
+void ti_part_pin(struct ti_slot *slot, bool overwrite);
+/** After a failed read: find the first part of it that cannot be read, or that all of it can. */
+void ti_part_locate(struct ti_slot *slot, void (*then)(struct ti_slot *slot));
+
+/* lun.c */
+void ti_request_done(struct ti_slot *slot);
+/** A device error on the way of a request: counted, and logged at a bounded rate. */
+void ti_lun_io_error(struct ti_lun *lun, enum ti_device dev, const char *what, uint64_t sector,
+		     int error);
+void ti_lun_mismatch(struct ti_lun *lun, uint64_t sector, size_t blocks);
+
+#endif

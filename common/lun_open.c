@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * Making and unmaking a LUN: read the superblock, check it against both devices, allocate all
+ * memory that requests will ever need.  Opening writes nothing.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "journal_scan.h"
+#include "lun_internal.h"
+#include "memory.h"
+
+#define DEFAULT_CACHE_BYTES    (16U << 20)
+#define DEFAULT_QUEUE_DEPTH    128U
+#define MAX_QUEUE_DEPTH	       4096U
+#define DEFAULT_PART_BYTES     (1U << 20)
+#define DEFAULT_BOUNCE_BUFFERS 4U
+#define DEFAULT_COMMIT_MS      10000U
+
+static int read_superblock(struct ti_lun *lun, uint64_t start_sector, struct ti_error *error)
+{
+	const struct ti_device_info *meta = &lun->queue->dev[TI_META];
+	bool locked;
+	uint64_t offset;
+	void *buf;
+	int err;
+
+	if (__builtin_mul_overflow(start_sector, (uint64_t)TI_SECTOR_BYTES, &offset) ||
+	    meta->size < TI_SB_BYTES || offset > meta->size - TI_SB_BYTES)
+		return ti_error_set(error, -EINVAL,
+				    "%s ends before the superblock's place at sector %" PRIu64
+				    ": check the start option and the device.",
+				    meta->name, start_sector);
+	if (offset % meta->logical_block_size != 0)
+		return ti_error_set(error, -EINVAL,
+				    "start=%" PRIu64 " is not a multiple of %s's %" PRIu32
+				    "-byte sectors.",
+				    start_sector, meta->name, meta->logical_block_size);
+	buf = ti_memory_get(TI_SB_BYTES, &locked);
+	if (buf == NULL)
+		return ti_error_set(error, -ENOMEM, "Out of memory.");
+	err = ti_queue_sync(lun->queue, TI_IO_READ, TI_META, offset, buf, TI_SB_BYTES);
+	if (err != 0)
+		ti_error_set(error, err,
+			     "Cannot read the superblock of %s at sector %" PRIu64 ": %s.",
+			     meta->name, start_sector, strerror(-err));
+	else
+		err = ti_superblock_parse(buf, meta->name, &lun->sb, error);
+	ti_memory_put(buf, TI_SB_BYTES);
+	return err;
+}
+
+static int check_journal(struct ti_lun *lun, struct ti_error *error)
+{
+	const char *meta = lun->queue->dev[TI_META].name;
+	struct ti_journal_summary journal;
+	int err = ti_journal_scan(lun->queue, &lun->geo, &journal, error);
+
+	if (err != 0)
+		return err;
+	switch (journal.state) {
+	case TI_JOURNAL_EMPTY:
+		return 0;
+	case TI_JOURNAL_FULL:
+	case TI_JOURNAL_PARTIAL:
+		return ti_error_set(error, -EUCLEAN,
+				    "The journal on %s holds %" PRIu64
+				    " entries that have not been "
+				    "written to their places: open the pair once with the kernel's "
+				    "dm-integrity in mode J, close it, and try again.",
+				    meta, journal.replay_entries);
+	case TI_JOURNAL_DAMAGED:
+		break;
+	}
+	if (journal.bad_section == UINT32_MAX)
+		return ti_error_set(
+			error, -EUCLEAN,
+			"The journal on %s is damaged: its sections carry all four commit "
+			"sequence numbers, so that none is the newest.",
+			meta);
+	return ti_error_set(error, -EUCLEAN,
+			    "The journal on %s has an unknown commit id in section %" PRIu32
+			    ", sector %" PRIu32 ": it is damaged, or encrypted with journal_crypt, "
+			    "which is not supported yet.",
+			    meta, journal.bad_section, journal.bad_sector);
+}
+
+static int open_direct_checks(struct ti_lun *lun, struct ti_error *error)
+{
+	int err = ti_superblock_check_supported(&lun->sb, lun->queue->dev[TI_META].name, error);
+
+	return err != 0 ? err : check_journal(lun, error);
+}
+
+static int open_hash(struct ti_lun *lun, const char *name, struct ti_error *error)
+{
+	const struct ti_hash_ops *ops = ti_hash_find(name);
+	int err;
+
+	if (ops == NULL)
+		return ti_error_set(error, -EOPNOTSUPP, "The digest '%s' is not known; crc32c is.",
+				    name);
+	err = ti_hash_init(&lun->hash, ops, lun->geo.block_size, lun->geo.tag_size,
+			   lun->sb.flags & TI_SB_FIXED_HMAC ? lun->sb.salt : NULL);
+	if (err != 0)
+		return ti_error_set(error, err, "Cannot prepare the digest %s: %s.", name,
+				    strerror(-err));
+	return 0;
+}
+
+static void cache_wrote(void *ctx, int result)
+{
+	struct ti_lun *lun = ctx;
+	int64_t skipped;
+
+	ti_flusher_wrote(&lun->flusher, TI_META);
+	if (result == 0)
+		return;
+	skipped = ti_ratelimit(&lun->error_log, ti_clock_now(lun->clock));
+	if (skipped >= 0)
+		ti_log(&lun->log, TI_LOG_ERR,
+		       "tags could not be written, they are kept and tried again device=%s "
+		       "error=%s "
+		       "not_logged=%" PRId64,
+		       lun->queue->dev[TI_META].name, strerror(-result), skipped);
+}
+
+static void flush_failed(void *ctx, enum ti_device dev, int error)
+{
+	struct ti_lun *lun = ctx;
+
+	ti_log(&lun->log, TI_LOG_ERR,
+	       "flush failed: what was written since the last good flush may be lost, and every "
+	       "flush fails until the LUN is opened again device=%s error=%s",
+	       lun->queue->dev[dev].name, strerror(-error));
+}
+
+/* The largest part: what the option says, what the tag scratch and a pin can take. */
+static uint32_t part_sectors(const struct ti_lun *lun, uint32_t max_bytes)
+{
+	uint32_t blocks = (uint32_t)(ti_tag_cache_max_span() / lun->geo.tag_size);
+	uint32_t unit = lun->io_align / lun->geo.block_size;
+
+	if (blocks > max_bytes / lun->geo.block_size)
+		blocks = max_bytes / lun->geo.block_size;
+	blocks -= blocks % unit;
+	return (blocks > 0 ? blocks : unit) * lun->geo.sectors_per_block;
+}
+
+/* One piece of memory for all slots, their scratch, and the bounce buffers. */
+static int allocate(struct ti_lun *lun, unsigned depth, unsigned bounces)
+{
+	size_t part = (size_t)lun->part_sectors * TI_SECTOR_BYTES;
+	size_t tags = (size_t)(lun->part_sectors / lun->geo.sectors_per_block) * lun->geo.tag_size;
+	size_t iovs = TI_PART_IOVS * sizeof(struct iovec);
+	size_t per_slot, slots_bytes, list_bytes;
+	uint8_t *p;
+
+	part = (part + 4095) & ~(size_t)4095;
+	tags = (tags + 63) & ~(size_t)63;
+	per_slot = iovs + tags;
+	slots_bytes = (depth * sizeof(struct ti_slot) + 63) & ~(size_t)63;
+	list_bytes = bounces * sizeof(uint8_t *);
+	lun->pool_bytes = bounces * part + slots_bytes + depth * per_slot + list_bytes;
+	lun->pool = p = ti_memory_get(lun->pool_bytes, &lun->locked_memory);
+	if (p == NULL)
+		return -ENOMEM;
+	/* Bounce buffers first: they need the alignment. */
+	lun->bounce = (uint8_t **)(void *)(p + bounces * part + slots_bytes + depth * per_slot);
+	for (unsigned i = 0; i < bounces; i++)
+		lun->bounce[lun->bounce_free++] = p + i * part;
+	lun->bounce_count = bounces;
+	lun->slots = (struct ti_slot *)(void *)(p + bounces * part);
+	lun->slot_count = depth;
+	p += bounces * part + slots_bytes;
+	for (unsigned i = 0; i < depth; i++, p += per_slot) {
+		lun->slots[i].lun = lun;
+		lun->slots[i].iov_room = (struct iovec *)(void *)p;
+		lun->slots[i].tags = p + iovs;
+		STAILQ_INSERT_TAIL(&lun->free, &lun->slots[i], link);
+	}
+	return 0;
+}
+
+static int open_memory(struct ti_lun *lun, const struct ti_lun_options *o, struct ti_error *error)
+{
+	const struct ti_device_info *meta = &lun->queue->dev[TI_META];
+	struct ti_tag_cache_options cache = {
+		.queue = lun->queue,
+		.area_offset = lun->geo.tag_offset,
+		.area_bytes = lun->geo.tag_bytes,
+		.cache_bytes = o->cache_bytes != 0 ? o->cache_bytes : DEFAULT_CACHE_BYTES,
+		.wrote = cache_wrote,
+		.ctx = lun,
+	};
+	uint32_t max_part = o->max_part_bytes != 0 ? o->max_part_bytes : DEFAULT_PART_BYTES;
+	unsigned depth = o->queue_depth != 0 ? o->queue_depth : DEFAULT_QUEUE_DEPTH;
+	int err;
+
+	if (depth > MAX_QUEUE_DEPTH)
+		depth = MAX_QUEUE_DEPTH;
+	lun->part_sectors = part_sectors(lun, max_part);
+	err = ti_tag_cache_open(&cache, &lun->locked_memory, &lun->cache);
+	if (err == -EINVAL)
+		return ti_error_set(error, err,
+				    "The tags on %s do not lie on its %" PRIu32
+				    "-byte sectors: format "
+				    "the pair with another start, or use another device.",
+				    meta->name, meta->logical_block_size);
+	if (err == 0)
+		err = allocate(lun, depth,
+			       o->bounce_buffers != 0 ? o->bounce_buffers : DEFAULT_BOUNCE_BUFFERS);
+	if (err != 0)
+		return ti_error_set(error, err, "Out of memory for the tag cache and the queue.");
+	return 0;
+}
+
+static int open_layout(struct ti_lun *lun, const struct ti_lun_options *o, struct ti_error *error)
+{
+	const struct ti_device_info *data = &lun->queue->dev[TI_DATA];
+	const struct ti_device_info *meta = &lun->queue->dev[TI_META];
+	struct ti_pair_sizes sizes = {
+		.data_sectors = data->size / TI_SECTOR_BYTES,
+		.meta_sectors = meta->size / TI_SECTOR_BYTES,
+		.data_name = data->name,
+		.meta_name = meta->name,
+	};
+	const struct ti_device_info *read_only = data->read_only   ? data
+						 : meta->read_only ? meta
+								   : NULL;
+	int err = read_superblock(lun, o->start_sector, error);
+
+	if (err != 0)
+		return err;
+	if (!o->read_only && read_only != NULL)
+		return ti_error_set(error, -EROFS, "%s is read-only.", read_only->name);
+	err = ti_geometry_load(&lun->sb, &sizes, o->start_sector, 0, &lun->geo, error);
+	if (err != 0)
+		return err;
+	lun->io_align = data->logical_block_size > lun->geo.block_size ? data->logical_block_size
+								       : lun->geo.block_size;
+	return 0;
+}
+
+static void release(struct ti_lun *lun)
+{
+	if (lun->policy->close != NULL)
+		lun->policy->close(lun);
+	ti_tag_cache_close(lun->cache);
+	ti_memory_put(lun->pool, lun->pool_bytes);
+	ti_hash_destroy(&lun->hash);
+	free(lun);
+}
+
+int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct ti_clock *clock,
+		const struct ti_log *log, struct ti_lun **out, struct ti_error *error)
+{
+	struct ti_lun *lun = calloc(1, sizeof(*lun));
+	unsigned commit_ms = o->commit_time_ms != 0 ? o->commit_time_ms : DEFAULT_COMMIT_MS;
+	int err;
+
+	if (lun == NULL)
+		return ti_error_set(error, -ENOMEM, "Out of memory.");
+	lun->policy = &ti_policy_direct;
+	lun->queue = queue;
+	lun->clock = clock;
+	if (log != NULL)
+		lun->log = *log;
+	lun->read_only = o->read_only;
+	lun->locked_memory = true;
+	ti_range_locks_init(&lun->ranges);
+	STAILQ_INIT(&lun->free);
+	STAILQ_INIT(&lun->ready);
+	STAILQ_INIT(&lun->want_bounce);
+	STAILQ_INIT(&lun->waiting);
+	STAILQ_INIT(&lun->finished);
+	err = open_layout(lun, o, error);
+	if (err == 0)
+		err = open_hash(lun, o->hash != NULL ? o->hash : "crc32c", error);
+	if (err == 0)
+		err = open_direct_checks(lun, error);
+	if (err == 0)
+		err = open_memory(lun, o, error);
+	ti_flusher_init(&lun->flusher, queue, lun->cache, flush_failed, lun);
+	if (err == 0 && lun->policy->open != NULL)
+		err = lun->policy->open(lun, error);
+	if (err != 0) {
+		release(lun);
+		return err;
+	}
+	/* Half of it: what became dirty between two ticks is written at the second. */
+	lun->tick_ns = commit_ms * TI_NS_PER_MS / 2;
+	lun->deadline_ns = ti_clock_now(clock) + lun->tick_ns;
+	if (!lun->locked_memory)
+		ti_log(&lun->log, TI_LOG_WARN,
+		       "memory of the I/O path could not be locked: do not swap to this LUN");
+	*out = lun;
+	return 0;
+}
+
+int ti_lun_close(struct ti_lun *lun)
+{
+	struct ti_request req = { .op = TI_REQ_FLUSH };
+	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
+
+	assert(lun->slots_busy == 0 && STAILQ_EMPTY(&lun->waiting));
+	ti_lun_submit(lun, &req);
+	for (;;) {
+		ti_lun_run(lun, &finished);
+		if (!STAILQ_EMPTY(&finished) && ti_tag_cache_idle(lun->cache))
+			break;
+		ti_lun_wait(lun, TI_CLOCK_NEVER);
+	}
+	release(lun);
+	return req.result.err;
+}
+
+void ti_lun_abandon(struct ti_lun *lun)
+{
+	if (lun == NULL)
+		return;
+	assert(lun->slots_busy == 0);
+	release(lun);
+}

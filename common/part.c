@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * Parts: cutting a request into device transfers and giving each the memory it needs.
+ *
+ * Where the caller's memory suits the device, the device reads and writes it directly; else the
+ * part goes through a bounce buffer, for which slots queue.  A slot that waits for a bounce buffer
+ * holds only its range, never tags, and one that has a buffer waits only for devices: no circle.
+ */
+#include "lun_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+static void part_begin(struct ti_slot *slot);
+
+/* Bytes of the request that lie behind the part under way. */
+static uint64_t bytes_left(const struct ti_slot *slot)
+{
+	const struct ti_request *req = slot->req;
+
+	return (req->sector + req->sectors - slot->sector) * TI_SECTOR_BYTES;
+}
+
+static bool suits_device(const struct ti_slot *slot, const struct iovec *iov, size_t count)
+{
+	const struct ti_device_info *dev = &slot->lun->queue->dev[TI_DATA];
+
+	return ti_iov_aligned(iov, count, dev->memory_align, dev->logical_block_size);
+}
+
+/*
+ * Try to let the device use the caller's memory: all of the request at once if it is small enough,
+ * else a slice.  Sets iov, iov_count and sectors; moves the cursor.  False: a bounce buffer is
+ * needed.
+ */
+static bool map_direct(struct ti_slot *slot)
+{
+	const struct ti_request *req = slot->req;
+	uint32_t align = slot->lun->io_align;
+	size_t want = (size_t)slot->sectors * TI_SECTOR_BYTES, taken;
+	struct ti_iov_cursor cursor = slot->cursor;
+
+	if (slot->sector == req->sector && slot->sectors == req->sectors &&
+	    req->iov_count <= TI_IO_MAX_IOV) {
+		slot->iov = req->iov;
+		slot->iov_count = (unsigned)req->iov_count;
+		return suits_device(slot, req->iov, req->iov_count);
+	}
+	slot->iov = slot->iov_room;
+	slot->iov_count =
+		(unsigned)ti_iov_take(&cursor, want, slot->iov_room, TI_PART_IOVS, &taken);
+	if (taken < want) { /* too many pieces: a shorter part, of whole blocks */
+		want = taken - taken % align;
+		if (want == 0)
+			return false;
+		cursor = slot->cursor;
+		slot->iov_count =
+			(unsigned)ti_iov_take(&cursor, want, slot->iov_room, TI_PART_IOVS, &taken);
+		assert(taken == want);
+	}
+	if (!suits_device(slot, slot->iov, slot->iov_count))
+		return false;
+	slot->sectors = (uint32_t)(want / TI_SECTOR_BYTES);
+	slot->cursor = cursor;
+	return true;
+}
+
+/* Let the part use the slot's bounce buffer. */
+static void map_bounce(struct ti_slot *slot)
+{
+	slot->bounce_iov.iov_base = slot->bounce;
+	slot->bounce_iov.iov_len = (size_t)slot->sectors * TI_SECTOR_BYTES;
+	slot->iov = &slot->bounce_iov;
+	slot->iov_count = 1;
+}
+
+static void fill_bounce(struct ti_slot *slot)
+{
+	const struct ti_request *req = slot->req;
+	size_t len = slot->bounce_iov.iov_len, block = slot->lun->geo.block_size;
+
+	if (req->op == TI_REQ_WRITE) {
+		ti_iov_copy_out(&slot->cursor, slot->bounce, len);
+	} else if (req->op == TI_REQ_WRITE_SAME && slot->sector == req->sector) {
+		struct ti_iov_cursor cursor = ti_iov_cursor(req->iov, req->iov_count);
+
+		/* Later parts are never longer: once is enough. */
+		ti_iov_copy_out(&cursor, slot->bounce, block);
+		for (size_t at = block; at < len; at += block)
+			memcpy(slot->bounce + at, slot->bounce, block);
+	}
+}
+
+static void part_start(struct ti_slot *slot)
+{
+	const struct ti_policy_ops *policy = slot->lun->policy;
+
+	if (slot->req->op == TI_REQ_WRITE || slot->req->op == TI_REQ_WRITE_SAME)
+		policy->begin_write(slot);
+	else
+		policy->begin_read(slot);
+}
+
+static void part_bounced(struct ti_slot *slot)
+{
+	map_bounce(slot);
+	fill_bounce(slot);
+	part_start(slot);
+}
+
+static void get_bounce(struct ti_slot *slot)
+{
+	struct ti_lun *lun = slot->lun;
+
+	if (slot->bounce != NULL) {
+		part_bounced(slot);
+		return;
+	}
+	slot->step = part_bounced;
+	if (lun->bounce_free > 0 && STAILQ_EMPTY(&lun->want_bounce)) {
+		slot->bounce = lun->bounce[--lun->bounce_free];
+		part_bounced(slot);
+		return;
+	}
+	STAILQ_INSERT_TAIL(&lun->want_bounce, slot, link);
+}
+
+static void put_bounce(struct ti_slot *slot)
+{
+	struct ti_lun *lun = slot->lun;
+	struct ti_slot *next = STAILQ_FIRST(&lun->want_bounce);
+
+	if (slot->bounce == NULL)
+		return;
+	if (next != NULL) {
+		STAILQ_REMOVE_HEAD(&lun->want_bounce, link);
+		next->bounce = slot->bounce;
+		next->pending = 1;
+		ti_slot_ready(next);
+	} else {
+		lun->bounce[lun->bounce_free++] = slot->bounce;
+	}
+	slot->bounce = NULL;
+}
+
+static void part_begin(struct ti_slot *slot)
+{
+	struct ti_lun *lun = slot->lun;
+	uint64_t left = bytes_left(slot) / TI_SECTOR_BYTES;
+
+	slot->sectors = left < lun->part_sectors ? (uint32_t)left : lun->part_sectors;
+	if ((slot->req->op == TI_REQ_READ || slot->req->op == TI_REQ_WRITE) && map_direct(slot))
+		part_start(slot);
+	else
+		get_bounce(slot);
+}
+
+void ti_part_first(struct ti_slot *slot)
+{
+	const struct ti_request *req = slot->req;
+
+	slot->sector = req->sector;
+	slot->cursor = ti_iov_cursor(req->iov, req->iov_count);
+	part_begin(slot);
+}
+
+void ti_part_done(struct ti_slot *slot)
+{
+	if (slot->bounce != NULL && slot->req->op == TI_REQ_READ && slot->result.err == 0)
+		ti_iov_copy_in(&slot->cursor, slot->bounce, slot->bounce_iov.iov_len);
+	slot->sector += slot->sectors;
+	if (slot->result.err == 0 && bytes_left(slot) > 0) {
+		part_begin(slot);
+		return;
+	}
+	put_bounce(slot);
+	ti_request_done(slot);
+}
+
+static void transferred(struct ti_io *io)
+{
+	ti_slot_ready(io->owner);
+}
+
+void ti_part_transfer(struct ti_slot *slot, enum ti_io_op op)
+{
+	struct ti_io *io = &slot->io;
+
+	io->op = op;
+	io->dev = TI_DATA;
+	io->offset = slot->sector * TI_SECTOR_BYTES;
+	io->len = (size_t)slot->sectors * TI_SECTOR_BYTES;
+	io->iov = slot->iov;
+	io->iov_count = slot->iov_count;
+	io->fua = false;
+	io->done = transferred;
+	io->owner = slot;
+	slot->pending++;
+	ti_queue_submit(slot->lun->queue, io);
+}
+
+static void pinned(struct ti_tag_pin *pin)
+{
+	ti_slot_ready(pin->owner);
+}
+
+void ti_part_pin(struct ti_slot *slot, bool overwrite)
+{
+	struct ti_tag_pin *pin = &slot->pin;
+
+	pin->offset = ti_slot_tag_offset(slot);
+	pin->len = (size_t)ti_slot_blocks(slot) * slot->lun->geo.tag_size;
+	pin->overwrite = overwrite;
+	pin->ready = pinned;
+	pin->owner = slot;
+	slot->pending++;
+	if (ti_tag_cache_pin(slot->lun->cache, pin))
+		ti_slot_ready(slot);
+}
+
+/*
+ * Locating: an error on a large read says nothing about which sector is bad, but an initiator wants
+ * to know.  Read again in units of the smallest request, from the front; the first that fails is
+ * the one.  If none does, the error was a passing one and the data is there.
+ */
+static void locate_next(struct ti_slot *slot)
+{
+	struct ti_iov_cursor cursor = ti_iov_cursor(slot->iov, slot->iov_count);
+	size_t unit = slot->lun->io_align, taken, skip = slot->located;
+	struct ti_io *io = &slot->io;
+	struct iovec piece;
+
+	while (skip > 0) {
+		ti_iov_take(&cursor, skip, &piece, 1, &taken);
+		skip -= taken;
+	}
+	io->iov_count =
+		(unsigned)ti_iov_take(&cursor, unit, slot->locate_iov, TI_HASH_MAX_PIECES, &taken);
+	assert(taken == unit);
+	io->iov = slot->locate_iov;
+	io->offset = slot->sector * TI_SECTOR_BYTES + slot->located;
+	io->len = unit;
+	slot->pending = 1;
+	ti_queue_submit(slot->lun->queue, io);
+}
+
+static void located(struct ti_slot *slot)
+{
+	struct ti_lun *lun = slot->lun;
+
+	if (slot->io.result != 0) {
+		uint64_t sector = slot->sector + slot->located / TI_SECTOR_BYTES;
+
+		ti_lun_io_error(lun, TI_DATA, "read", sector, slot->io.result);
+		ti_slot_fail(slot, slot->io.result, TI_CAUSE_DATA_IO, sector);
+	} else {
+		slot->located += lun->io_align;
+		if (slot->located < slot->sectors * TI_SECTOR_BYTES) {
+			locate_next(slot);
+			return;
+		}
+	}
+	slot->step = slot->after_locate;
+	slot->pending = 1;
+	ti_slot_ready(slot);
+}
+
+void ti_part_locate(struct ti_slot *slot, void (*then)(struct ti_slot *slot))
+{
+	slot->located = 0;
+	slot->after_locate = then;
+	slot->step = located;
+	locate_next(slot);
+}

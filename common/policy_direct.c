@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * Mode direct ('D'): data goes to its place, the tag into the cache; no protection between the two.
+ *
+ * A write's tags are computed before the device gets the data, from the same bytes, but become
+ * visible only when the device has taken the data: after a failed write, a block that still holds
+ * its old content still matches its old tag, and one that is neither old nor new does not match.
+ */
+#include <assert.h>
+#include <errno.h>
+
+#include "lun_internal.h"
+
+static uint64_t first_sector_of_tag(const struct ti_slot *slot, uint64_t tag_offset)
+{
+	const struct ti_geometry *geo = &slot->lun->geo;
+	uint64_t sector = tag_offset / geo->tag_size * geo->sectors_per_block;
+
+	return sector > slot->sector ? sector : slot->sector;
+}
+
+/* The tags could not be read: fail at the first block whose tag is missing. */
+static bool tags_missing(struct ti_slot *slot)
+{
+	uint64_t sector;
+
+	if (slot->pin.error == 0)
+		return false;
+	sector = first_sector_of_tag(slot, slot->pin.error_offset);
+	ti_lun_io_error(slot->lun, TI_META, "tags", sector, slot->pin.error);
+	ti_slot_fail(slot, slot->pin.error, TI_CAUSE_META_IO, sector);
+	return true;
+}
+
+static void verify(struct ti_slot *slot)
+{
+	struct ti_lun *lun = slot->lun;
+	struct ti_iov_cursor data = ti_iov_cursor(slot->iov, slot->iov_count);
+	uint32_t blocks = ti_slot_blocks(slot);
+	size_t bad, first = 0;
+
+	if (slot->result.err == 0 && !tags_missing(slot)) {
+		ti_hash_blocks(&lun->hash, slot->sector, &data, blocks, slot->tags);
+		bad = ti_tag_cache_compare(&slot->pin, slot->tags, lun->geo.tag_size, blocks,
+					   &first);
+		if (bad > 0) {
+			uint64_t sector = slot->sector + first * lun->geo.sectors_per_block;
+
+			ti_lun_mismatch(lun, sector, bad);
+			ti_slot_fail(slot, -EILSEQ, TI_CAUSE_TAG_MISMATCH, sector);
+		}
+	}
+	ti_tag_cache_unpin(lun->cache, &slot->pin);
+	ti_part_done(slot);
+}
+
+static void read_done(struct ti_slot *slot)
+{
+	if (slot->io.result != 0)
+		ti_part_locate(slot, verify);
+	else
+		verify(slot);
+}
+
+static void begin_read(struct ti_slot *slot)
+{
+	slot->step = read_done;
+	slot->pending = 1; /* until both have been started */
+	ti_part_transfer(slot, TI_IO_READ);
+	ti_part_pin(slot, false);
+	ti_slot_ready(slot);
+}
+
+static void write_done(struct ti_slot *slot)
+{
+	struct ti_lun *lun = slot->lun;
+
+	ti_flusher_wrote(&lun->flusher, TI_DATA);
+	if (slot->io.result != 0) {
+		ti_lun_io_error(lun, TI_DATA, "write", slot->sector, slot->io.result);
+		ti_slot_fail(slot, slot->io.result, TI_CAUSE_DATA_IO, slot->sector);
+	} else if (!tags_missing(slot)) {
+		ti_tag_cache_store(lun->cache, &slot->pin, slot->tags);
+		ti_flusher_completed_write(&lun->flusher);
+	}
+	ti_tag_cache_unpin(lun->cache, &slot->pin);
+	ti_part_done(slot);
+}
+
+static void begin_write(struct ti_slot *slot)
+{
+	struct ti_lun *lun = slot->lun;
+	struct ti_iov_cursor data = ti_iov_cursor(slot->iov, slot->iov_count);
+
+	if (slot->req->op == TI_REQ_WRITE_SAME)
+		ti_hash_same(&lun->hash, slot->sector, slot->bounce, ti_slot_blocks(slot),
+			     slot->tags);
+	else
+		ti_hash_blocks(&lun->hash, slot->sector, &data, ti_slot_blocks(slot), slot->tags);
+	slot->step = write_done;
+	slot->pending = 1; /* until both have been started */
+	ti_part_transfer(slot, TI_IO_WRITE);
+	ti_part_pin(slot, true);
+	ti_slot_ready(slot);
+}
+
+static void flush(struct ti_lun *lun, struct ti_flush_waiter *waiter)
+{
+	ti_flush_join(&lun->flusher, waiter);
+}
+
+static void tick(struct ti_lun *lun)
+{
+	/* Nobody asked, but the longer a tag stays in memory only, the more blocks a crash leaves
+	 * with data and tag apart. */
+	ti_tag_cache_tick(lun->cache);
+}
+
+const struct ti_policy_ops ti_policy_direct = {
+	.name = "direct",
+	.begin_read = begin_read,
+	.begin_write = begin_write,
+	.flush = flush,
+	.tick = tick,
+};
