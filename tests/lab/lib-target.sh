@@ -13,7 +13,17 @@ runner_log=$LAB_TMP/log/tcmu-runner.log
 requires_target() {
 	requires_module configfs target_core_user
 	requires_command tcmu-runner targetcli dbus-daemon
-	mountpoint -q $configfs || mount -t configfs configfs $configfs
+	if ! mountpoint -q $configfs; then
+		mount -t configfs configfs $configfs
+		at_end umount $configfs
+	fi
+}
+
+# target_dir DIR: makes a directory of the target's unless it is there; it goes at the end.
+target_dir() {
+	[[ ! -d $1 ]] || return 0
+	mkdir "$1"
+	at_end rmdir "$1"
 }
 
 backstore_name() {
@@ -58,8 +68,9 @@ use_handlers() {
 	done
 }
 
-# start_runner [VARIABLE=VALUE…]: starts tcmu-runner with these in its environment and waits until it
-# answers.  Its log is $runner_log, over restarts; RUNNER_DEBUG=1 puts every command into it.
+# start_runner: starts tcmu-runner and waits until it answers.  Its log is $runner_log, over restarts.
+# runner_env=(VARIABLE=VALUE…) goes into its environment; RUNNER_DEBUG=1 puts every command into the log.
+runner_env=()
 start_runner() {
 	local debug=()
 	requires_target
@@ -68,7 +79,7 @@ start_runner() {
 	! runner_is_on_the_bus || skip "a tcmu-runner is running here already: stop it first"
 	[[ -z ${RUNNER_DEBUG:-} ]] || debug=(-d)
 	follow_runner_log
-	env "$@" tcmu-runner "${debug[@]}" --tcmu-log-dir "$LAB_TMP/log" --handler-path "$LAB_TMP/handlers" \
+	env "${runner_env[@]}" tcmu-runner "${debug[@]}" --tcmu-log-dir "$LAB_TMP/log" --handler-path "$LAB_TMP/handlers" \
 		</dev/null >>"$LAB_TMP/runner.out" 2>&1 &
 	echo $! >"$LAB_TMP/runner.pid"
 	[[ -e $LAB_TMP/runner.known ]] || at_end stop_runner
@@ -158,7 +169,10 @@ backstore_dir() {
 backstore_delete() {
 	local dir
 	dir=$(backstore_dir "$1")
-	[[ -z $dir ]] || rmdir "$dir"
+	[[ -n $dir ]] || return 0
+	rmdir "$dir"
+	# The adapter above it goes with its last backstore.
+	rmdir "${dir%/*}" 2>/dev/null || :
 }
 
 backstore_remove() {
@@ -193,7 +207,7 @@ iscsi_target() {
 	name=$(backstore_name "$1")
 	iqn=$(lun_iqn "$1")
 	tpg=$configfs/target/iscsi/$iqn/tpgt_1
-	mkdir -p $configfs/target/iscsi
+	target_dir $configfs/target/iscsi
 	mkdir "$configfs/target/iscsi/$iqn" "$tpg" "$tpg/lun/lun_0" "$tpg/np/$portal"
 	at_end iscsi_target_remove "$1"
 	ln -s "$(backstore_dir "$name")" "$tpg/lun/lun_0/backstore"
@@ -224,15 +238,22 @@ start_iscsid() {
 
 # iscsi_login NAME: exports the backstore and logs in; prints the initiator's disk, /dev/sdX.
 iscsi_login() {
-	local iqn
+	local iqn dir
 	iqn=$(lun_iqn "$1")
 	iscsi_target "$1" >&2
 	start_iscsid >&2
+	for dir in /etc/iscsi/nodes /etc/iscsi/send_targets; do
+		[[ -d $dir ]] || at_end rm_empty_dirs "$dir"
+	done
 	iscsiadm -m discovery -t sendtargets -p $portal >&2
 	at_end iscsi_logout "$1"
 	iscsiadm -m node -T "$iqn" -p $portal --login >&2
 	wait_for 20 iscsi_disk "$1"
 	iscsi_disk "$1"
+}
+
+rm_empty_dirs() {
+	[[ ! -d $1 ]] || find "$1" -depth -type d -empty -delete
 }
 
 iscsi_disk() {
@@ -255,6 +276,7 @@ iscsi_logout() {
 		iscsiadm -m node -T "$iqn" --logout
 	fi
 	iscsiadm -m node -T "$iqn" -o delete 2>/dev/null || :
+	iscsiadm -m discoverydb -t sendtargets -p $portal -o delete 2>/dev/null || :
 }
 
 # loop_login NAME: the same through tcm_loop; quicker to set up and without a network's cost.
@@ -265,7 +287,8 @@ loop_login() {
 	n=$(lab_new tcmloop)
 	dir=$configfs/target/loopback/naa.6001405$(printf '%09x' $((16#$(md5sum <<<"$n" | cut -c1-8))))
 	tpg=$dir/tpgt_1
-	mkdir -p "$tpg"
+	target_dir $configfs/target/loopback
+	mkdir "$dir" "$tpg"
 	echo "$dir" >"$LAB_TMP/tcmloop.$1"
 	at_end loop_logout "$1"
 	echo "naa.6001405$(printf '%09x' $((16#$(md5sum <<<"i$n" | cut -c1-8))))" >"$tpg/nexus"

@@ -20,6 +20,11 @@ else
 	LAB_TMP=$(mktemp -d "${TMPDIR:-/tmp}/tcmu-lab-host.XXXXXX")
 fi
 LAB_TAG=lab$$
+# targetcli keeps a history and a log there.
+export TARGETCLI_HOME=$LAB_TMP/targetcli
+if [[ $LAB_MODE == host ]]; then
+	lsmod | cut -d ' ' -f 1 | sort >"$LAB_TMP/modules"
+fi
 lab_dmesg_lines=$(dmesg | wc -l)
 PATH=$LAB_BUILD/lab:$PATH
 handler_so=$LAB_BUILD/handler/handler_integrity.so
@@ -179,13 +184,24 @@ lab_take_down() {
 # What must not be there when a script has been taken down.
 lab_leftovers() {
 	local core=/sys/kernel/config/target/core
-	dmsetup ls 2>/dev/null | grep "^$LAB_TAG" || :
+	[[ ! -d /sys/module/dm_mod ]] || dmsetup ls 2>/dev/null | grep "^$LAB_TAG" || :
 	losetup -n -O NAME,BACK-FILE 2>/dev/null | grep "$LAB_TMP/" || :
 	find "$core" -mindepth 2 -maxdepth 2 -type d -name "$LAB_TAG*" 2>/dev/null || :
 	find /sys/class/iscsi_session -mindepth 1 2>/dev/null |
 		while read -r session; do
 			grep "$LAB_TAG" "$session/targetname" || :
 		done
+}
+
+# On a host: the modules that came with the script go, users before what they use.
+lab_unload_modules() {
+	local name _
+	for _ in 1 2 3 4; do
+		lsmod | awk 'NR > 1 && $3 == 0 { print $1 }' | sort | comm -13 "$LAB_TMP/modules" - |
+			while read -r name; do
+				modprobe -r "$name" 2>/dev/null || :
+			done
+	done
 }
 
 lab_exit() {
@@ -203,7 +219,10 @@ lab_exit() {
 		[[ ! -e $runner_log ]] ||
 			lab_show_log tcmu-runner.log "$(tail -n 60 "$runner_log" "$LAB_TMP/runner.out")"
 	fi
-	[[ $LAB_MODE == guest ]] || rm -rf "$LAB_TMP"
+	if [[ $LAB_MODE == host ]]; then
+		lab_unload_modules
+		rm -rf "$LAB_TMP"
+	fi
 	exit "$status"
 }
 trap lab_exit EXIT
