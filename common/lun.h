@@ -115,7 +115,10 @@ int ti_lun_open(const struct ti_lun_options *options, struct ti_queue *queue,
  */
 int ti_lun_close(struct ti_lun *lun);
 
-/** Free the LUN without writing anything (tests: as if the power had gone; or after an error). */
+/**
+ * Free the LUN without writing anything, as if the power had gone (tests).  Requests under way never
+ * come back, and their I/O must not complete any more.
+ */
 void ti_lun_abandon(struct ti_lun *lun);
 
 const struct ti_geometry *ti_lun_geometry(const struct ti_lun *lun);

@@ -323,6 +323,5 @@ void ti_lun_abandon(struct ti_lun *lun)
 {
 	if (lun == NULL)
 		return;
-	assert(lun->slots_busy == 0);
 	release(lun);
 }

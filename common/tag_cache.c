@@ -473,7 +473,6 @@ void ti_tag_cache_close(struct ti_tag_cache *c)
 {
 	if (c == NULL)
 		return;
-	assert(ti_tag_cache_idle(c));
 	ti_tag_writeback_close(c);
 	ti_memory_put(c->data, c->data_bytes);
 	ti_memory_put(c->lines, c->lines_bytes);

@@ -96,7 +96,7 @@ struct ti_tag_cache_stats {
 int ti_tag_cache_open(const struct ti_tag_cache_options *options, bool *locked,
 		      struct ti_tag_cache **cache);
 
-/** Free it; nothing may be pinned or under way.  Dirty lines are lost (sync first). */
+/** Free it; no I/O of it may complete any more.  Dirty lines are lost (sync first). */
 void ti_tag_cache_close(struct ti_tag_cache *cache);
 
 /** Bytes of tags that fit into one pin wherever they start. */

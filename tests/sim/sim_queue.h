@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * Two simulated devices behind the engine's device seam, in one thread, repeatable from a seed.
+ *
+ * Each device is a medium and a volatile cache.  A completed write is in the cache: reads see it,
+ * but it is on the medium for certain only when a flush that was submitted after the write's
+ * completion has itself completed.  Sectors of 512 bytes are independent of each other: at a power
+ * cut each one holds the durable version or any version that came later, those of writes still
+ * under way included.  Completions come in any order.  Nothing is durable by accident, so a flush
+ * that is missing, too early or lost shows.
+ *
+ * After a failed flush, what it should have covered stays volatile for ever: a later flush that
+ * succeeds says nothing about it, as with a drive that dropped its cache.
+ */
+#ifndef SIM_QUEUE_H
+#define SIM_QUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "blockdev.h"
+#include "clock.h"
+
+/* Small, fast, and the same everywhere. */
+struct sim_random {
+	uint64_t state;
+};
+
+uint64_t sim_random(struct sim_random *r);
+/* 0 <= result < n */
+uint64_t sim_below(struct sim_random *r, uint64_t n);
+bool sim_chance(struct sim_random *r, unsigned percent);
+
+struct sim_options {
+	uint64_t seed;
+	uint64_t bytes[TI_DEVICES];
+	uint32_t logical_block_size[TI_DEVICES]; /* 0: 512 */
+	unsigned complete_percent; /* chance of each I/O to complete at a run(); 0: 50 */
+	/* Asked for each I/O when it completes: 0, or the error to complete it with. */
+	int (*fault)(void *ctx, const struct ti_io *io);
+	/* Told about each I/O when it is submitted and when it completes; may be NULL. */
+	void (*watch)(void *ctx, const struct ti_io *io, bool completed);
+	void *ctx;
+};
+
+struct sim_queue;
+
+/* Media are zeroed.  Never fails (tests: no memory means abort). */
+struct sim_queue *sim_queue_new(const struct sim_options *options);
+void sim_queue_free(struct sim_queue *sim);
+
+struct ti_queue *sim_as_queue(struct sim_queue *sim);
+struct ti_clock *sim_as_clock(struct sim_queue *sim);
+struct sim_random *sim_queue_random(struct sim_queue *sim);
+
+/* What a reader sees now, for preparing and inspecting a device directly. */
+uint8_t *sim_contents(struct sim_queue *sim, enum ti_device dev);
+/* Take what sim_contents() holds as durable; only while nothing is under way. */
+void sim_settle(struct sim_queue *sim, enum ti_device dev);
+
+/* Cut the power: I/O under way vanishes (done() is never called), each sector takes one of the
+ * versions it may have. */
+void sim_power_cut(struct sim_queue *sim);
+
+/* I/Os submitted and not completed. */
+unsigned sim_under_way(const struct sim_queue *sim);
+
+/* Complete one I/O of this kind now if there is one under way; for tests that choose the order. */
+bool sim_complete_one(struct sim_queue *sim, enum ti_device dev, enum ti_io_op op);
+/* While held, run() completes nothing by itself. */
+void sim_hold(struct sim_queue *sim, bool hold);
+
+#endif
