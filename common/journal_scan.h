@@ -65,7 +65,8 @@ struct ti_journal_summary {
 /**
  * Read the whole journal and say what is in it.  Writes nothing.  Allocates up to about 1 MiB and 8
  * bytes per section for the time of the call.  A damaged journal is a state, not an error.
- * A journal area that serves as dirty bitmap (TI_SB_DIRTY_BITMAP) must not be scanned.
+ * A journal area that serves as dirty bitmap (TI_SB_DIRTY_BITMAP) must not be scanned: one with few
+ * bits can look like an empty journal.
  * Nobody else uses @q meanwhile.  Blocks.
  * Returns 0, -ENOMEM, -EINVAL (start sector and logical block size do not match), or what the
  * device said.
