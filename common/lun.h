@@ -46,6 +46,7 @@ struct ti_lun_options {
 	enum ti_mode mode;
 	const char *hash;	 /* kernel name; NULL: "crc32c".  The superblock does not tell. */
 	uint64_t start_sector;	 /* of the superblock on the metadata device */
+	uint32_t buffer_sectors; /* dm-integrity's option, part of its fit test; 0: 128 */
 	size_t cache_bytes;	 /* of tags; 0: 16 MiB */
 	unsigned queue_depth;	 /* requests worked on at once; 0: 128.  More wait, in order. */
 	uint32_t max_part_bytes; /* largest single device transfer; 0: 1 MiB */

@@ -238,7 +238,8 @@ static int open_layout(struct ti_lun *lun, const struct ti_lun_options *o, struc
 		return err;
 	if (!o->read_only && read_only != NULL)
 		return ti_error_set(error, -EROFS, "%s is read-only.", read_only->name);
-	err = ti_geometry_load(&lun->sb, &sizes, o->start_sector, 0, &lun->geo, error);
+	err = ti_geometry_load(&lun->sb, &sizes, o->start_sector, o->buffer_sectors, &lun->geo,
+			       error);
 	if (err != 0)
 		return err;
 	lun->io_align = data->logical_block_size > lun->geo.block_size ? data->logical_block_size
