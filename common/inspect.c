@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * Reading what a metadata device says about itself, for dump, check and format.
+ */
+#include "inspect.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format.h"
+
+#define BUFFER_ALIGN 4096
+
+/* Read the superblock's place into a new buffer, the caller's on success. */
+static int read_place(struct ti_queue *q, uint64_t start_sector, uint8_t **out,
+		      struct ti_error *error)
+{
+	const struct ti_device_info *meta = &q->dev[TI_META];
+	uint64_t sectors = meta->size / TI_SECTOR_BYTES;
+	uint8_t *buf;
+	int err;
+
+	*out = NULL;
+	if (sectors < TI_SB_SECTORS || start_sector > sectors - TI_SB_SECTORS)
+		return ti_error_set(error, -EINVAL,
+				    "%s ends at sector %" PRIu64
+				    ", before a superblock at sector %" PRIu64
+				    " would: check that this is the metadata device and that the "
+				    "start sector is the one it was formatted with",
+				    meta->name, sectors, start_sector);
+	if (start_sector * TI_SECTOR_BYTES % meta->logical_block_size)
+		return ti_error_set(error, -EINVAL,
+				    "%s has logical blocks of %u bytes, and sector %" PRIu64
+				    " is not at the beginning of one: give a start sector that is "
+				    "a multiple of %u",
+				    meta->name, meta->logical_block_size, start_sector,
+				    meta->logical_block_size / TI_SECTOR_BYTES);
+	buf = aligned_alloc(BUFFER_ALIGN, TI_SB_BYTES);
+	if (!buf)
+		return ti_error_set(error, -ENOMEM, "there is no memory for buffers");
+	err = ti_queue_sync(q, TI_IO_READ, TI_META, start_sector * TI_SECTOR_BYTES, buf,
+			    TI_SB_BYTES);
+	if (err) {
+		free(buf);
+		return ti_error_set(error, err,
+				    "reading the superblock at sector %" PRIu64 " of %s failed: %s",
+				    start_sector, meta->name, strerror(-err));
+	}
+	*out = buf;
+	return 0;
+}
+
+int ti_inspect_place(struct ti_queue *q, uint64_t start_sector, enum ti_place *place,
+		     struct ti_error *error)
+{
+	uint64_t sectors = q->dev[TI_META].size / TI_SECTOR_BYTES;
+	uint8_t *buf;
+	int err;
+
+	if (sectors < TI_SB_SECTORS || start_sector > sectors - TI_SB_SECTORS) {
+		*place = TI_PLACE_OUTSIDE;
+		return 0;
+	}
+	err = read_place(q, start_sector, &buf, error);
+	if (err)
+		return err;
+	switch (ti_superblock_probe(buf)) {
+	case TI_SB_ABSENT_ZERO:
+		*place = TI_PLACE_ZERO;
+		break;
+	case TI_SB_ABSENT_OTHER:
+		*place = ti_format_is_unfinished(buf) ? TI_PLACE_UNFINISHED : TI_PLACE_OTHER;
+		break;
+	case TI_SB_PRESENT:
+		*place = TI_PLACE_SUPERBLOCK;
+		break;
+	}
+	free(buf);
+	return 0;
+}
+
+int ti_inspect_superblock(struct ti_queue *q, uint64_t start_sector, struct ti_superblock *sb,
+			  struct ti_error *error)
+{
+	const char *name = q->dev[TI_META].name;
+	uint8_t *buf;
+	int err;
+
+	err = read_place(q, start_sector, &buf, error);
+	if (err)
+		return err;
+	if (ti_format_is_unfinished(buf))
+		err = ti_error_set(error, -ENODATA,
+				   "%s was being formatted and that was not finished: format the "
+				   "pair again",
+				   name);
+	else
+		err = ti_superblock_parse(buf, name, sb, error);
+	free(buf);
+	return err;
+}
+
+int ti_inspect_geometry(const struct ti_queue *q, const struct ti_superblock *sb,
+			uint64_t start_sector, struct ti_geometry *geo, struct ti_error *error)
+{
+	const struct ti_pair_sizes sizes = {
+		.data_sectors = q->dev[TI_DATA].size ? q->dev[TI_DATA].size / TI_SECTOR_BYTES
+						     : sb->provided_sectors,
+		.meta_sectors = q->dev[TI_META].size / TI_SECTOR_BYTES,
+		.data_name = q->dev[TI_DATA].name,
+		.meta_name = q->dev[TI_META].name,
+	};
+
+	return ti_geometry_load(sb, &sizes, start_sector, 0, geo, error);
+}
+
+int ti_inspect_settled(struct ti_queue *q, const struct ti_superblock *sb,
+		       const struct ti_geometry *geo, struct ti_error *error)
+{
+	const char *name = q->dev[TI_META].name;
+	struct ti_journal_summary journal;
+	int err;
+
+	err = ti_superblock_check_supported(sb, name, error);
+	if (err)
+		return err;
+	err = ti_journal_scan(q, geo, &journal, error);
+	if (err)
+		return err;
+	switch (journal.state) {
+	case TI_JOURNAL_EMPTY:
+		return 0;
+	case TI_JOURNAL_DAMAGED:
+		return ti_error_set(error, -EUCLEAN,
+				    "%s has a damaged journal (section %" PRIu32 ", sector %" PRIu32
+				    " of it), so nobody can say which blocks it would change: see "
+				    "'tcmu-integrity dump'",
+				    name, journal.bad_section, journal.bad_sector);
+	case TI_JOURNAL_FULL:
+	case TI_JOURNAL_PARTIAL:
+		break;
+	}
+	return ti_error_set(error, -EUCLEAN,
+			    "%s has %" PRIu64
+			    " entries in its journal that are newer than the blocks and tags on "
+			    "the devices: replay them first, by opening and closing the pair with "
+			    "'integritysetup open --integrity-no-journal'",
+			    name, journal.replay_entries);
+}
