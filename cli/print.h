@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * Results, apart from how they look: one printer for people, one for programs.
+ *
+ * Verbs fill a struct report_* and hand it to the printer that --json chose.  Both printers write
+ * to stdout and tell the same facts.  JSON keys are stable; integers are bytes unless the key says
+ * _sectors or _sector.
+ */
+#ifndef CLI_PRINT_H
+#define CLI_PRINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "check.h"
+#include "error.h"
+#include "geometry.h"
+#include "journal_scan.h"
+#include "superblock.h"
+
+struct report_dump {
+	const char *meta;
+	uint64_t start_sector;
+	struct ti_superblock sb;
+	bool has_geometry;
+	struct ti_geometry geo;
+	bool has_journal;
+	struct ti_journal_summary journal;
+	/* What kept geometry or journal from being known; err 0: nothing did. */
+	struct ti_error error;
+};
+
+struct report_check {
+	const char *meta;
+	const char *data;
+	const char *hash;
+	const struct ti_superblock *sb;
+	const struct ti_geometry *geo;
+	const struct ti_check_report *result;
+	bool complete; /* false: stopped before the end */
+	double seconds;
+};
+
+enum finding_state {
+	FINDING_OK,
+	FINDING_NOTE,	 /* works, but worse or unknown */
+	FINDING_MISSING, /* the main job does not work without it */
+};
+
+struct finding {
+	const char *subject; /* stable, snake_case */
+	enum finding_state state;
+	char text[256];
+	char mend[320]; /* a command, "" if there is none to give */
+};
+
+struct report_doctor {
+	const struct finding *finding;
+	size_t count;
+	size_t missing;
+	size_t notes;
+};
+
+struct report_version {
+	const char *version;
+	const char *tcmu_runner; /* what the handler was built for */
+};
+
+struct printer {
+	void (*dump)(const struct report_dump *report);
+	void (*check)(const struct report_check *report);
+	void (*doctor)(const struct report_doctor *report);
+	void (*version)(const struct report_version *report);
+	/* The verb failed before there was anything to report.  stderr has the sentence already. */
+	void (*failure)(const struct ti_error *error);
+};
+
+extern const struct printer printer_text;
+extern const struct printer printer_json;
+
+static inline const struct printer *printer_for(bool json)
+{
+	return json ? &printer_json : &printer_text;
+}
+
+/** Stable names, for both printers. */
+const char *print_kind_name(enum ti_check_kind kind);
+const char *print_finding_state_name(enum finding_state state);
+
+/** A journal section's sequence number: "0" to "3", "mixed" or "bad". */
+const char *print_seq_name(uint8_t seq);
+
+/** All blocks were looked at, and all match their tags. */
+bool print_check_is_clean(const struct report_check *report);
+
+/** Sectors per bit of the bitmap; 0 if that does not fit in 64 bits. */
+uint64_t print_sectors_per_bit(const struct ti_superblock *sb);
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * tcmu-integrity check: does every block match its tag?
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "check.h"
+#include "cli.h"
+#include "inspect.h"
+#include "pair.h"
+#include "print.h"
+#include "progress_bar.h"
+#include "syntax.h"
+
+#define RANGES_DEFAULT 100
+#define RANGES_MAX     1000000
+
+struct options {
+	const char *meta;
+	const char *data;
+	const char *integrity;
+	uint64_t start_sector;
+	uint64_t max_ranges;
+	bool json;
+	bool batch_mode;
+	bool verbose;
+};
+
+static const struct syntax_option option_rows[] = {
+	{ "data-device", 0, "DATA", SYNTAX_TEXT, offsetof(struct options, data), 0, 0,
+	  "the data device (always needed)", NULL },
+	{ "integrity", 0, "NAME", SYNTAX_TEXT, offsetof(struct options, integrity), 0, 0,
+	  "the digest that the pair was formatted with", "crc32c" },
+	{ "start", 0, "SECTORS", SYNTAX_NUMBER, offsetof(struct options, start_sector), 0,
+	  INT64_MAX / TI_SECTOR_BYTES, "where the superblock is on META, in sectors of 512 bytes",
+	  "0" },
+	{ "max-ranges", 0, "N", SYNTAX_NUMBER, offsetof(struct options, max_ranges), 0, RANGES_MAX,
+	  "list at most N ranges; all are counted", "100" },
+	{ "json", 'j', NULL, SYNTAX_FLAG, offsetof(struct options, json), 0, 0,
+	  "print a JSON object", NULL },
+	{ "batch-mode", 'q', NULL, SYNTAX_FLAG, offsetof(struct options, batch_mode), 0, 0,
+	  "draw no progress bar", NULL },
+	{ "verbose", 'v', NULL, SYNTAX_FLAG, offsetof(struct options, verbose), 0, 0,
+	  "tell on stderr what is done", NULL },
+};
+
+static const struct syntax syntax = {
+	.verb = "check",
+	.operands = "META --data-device DATA",
+	.about = "Verifies the tag of every block of the pair and lists the ranges that do not "
+		 "match or\n"
+		 "cannot be read. The pair must not be in use; nothing is written.",
+	.options = option_rows,
+	.option_count = sizeof(option_rows) / sizeof(option_rows[0]),
+	.takes_device = true,
+	.device_offset = offsetof(struct options, meta),
+};
+
+/* Open the pair and make sure that its tags can be judged. */
+static int open_pair(const struct options *options, const struct ti_log *log,
+		     struct ti_queue **queue, struct ti_superblock *sb, struct ti_geometry *geo,
+		     struct ti_error *error)
+{
+	const struct ti_pair_options pair = {
+		.data_path = options->data,
+		.meta_path = options->meta,
+		.read_only = true,
+	};
+	int err;
+
+	err = ti_pair_open(&pair, log, queue, error);
+	if (!err)
+		err = ti_inspect_superblock(*queue, options->start_sector, sb, error);
+	if (!err)
+		err = ti_inspect_geometry(*queue, sb, options->start_sector, geo, error);
+	if (!err)
+		err = ti_inspect_settled(*queue, sb, geo, error);
+	return err;
+}
+
+static int exit_of_result(const struct report_check *report)
+{
+	const uint64_t *bad = report->result->bad_sectors;
+
+	if (!report->complete)
+		return CLI_STOPPED;
+	if (bad[TI_CHECK_DATA_UNREADABLE] || bad[TI_CHECK_TAG_UNREADABLE])
+		return CLI_IO;
+	return print_check_is_clean(report) ? CLI_CLEAN : CLI_DIFFERENT;
+}
+
+static int failed(const struct printer *print, const struct ti_error *error, int status)
+{
+	cli_complain_error(error);
+	print->failure(error);
+	return status;
+}
+
+static int check(const struct options *options, const struct ti_hash_ops *hash,
+		 const struct printer *print)
+{
+	const struct ti_log log = cli_log(options->verbose);
+	struct ti_error error = { .err = 0 };
+	struct ti_superblock sb;
+	struct ti_geometry geo;
+	struct ti_check_options check_options = { .hash = hash };
+	struct ti_check_report result = { .list_max = (size_t)options->max_ranges };
+	struct report_check report = {
+		.meta = options->meta,
+		.data = options->data,
+		.hash = hash->name,
+		.sb = &sb,
+		.geo = &geo,
+		.result = &result,
+	};
+	cli_cleanup_free struct ti_check_range *list = NULL;
+	cli_cleanup_pair struct ti_queue *queue = NULL;
+	struct progress_bar bar;
+	int err;
+
+	if (open_pair(options, &log, &queue, &sb, &geo, &error))
+		return failed(print, &error, queue ? cli_exit_of(error.err) : CLI_REFUSED);
+	list = calloc(result.list_max + 1, sizeof(*list));
+	if (!list) {
+		ti_error_set(&error, -ENOMEM, "there is no memory for the list of ranges");
+		return failed(print, &error, CLI_IO);
+	}
+	result.list = list;
+	if (sb.flags & TI_SB_FIXED_HMAC)
+		check_options.salt = sb.salt;
+
+	check_options.progress = progress_bar_begin(&bar, "checking", !options->batch_mode);
+	err = ti_check(queue, &geo, &check_options, &result, &error);
+	report.seconds = progress_bar_seconds(&bar);
+	progress_bar_end(&bar);
+	if (err && err != -ECANCELED)
+		return failed(print, &error, CLI_IO);
+	report.complete = !err;
+	print->check(&report);
+	return exit_of_result(&report);
+}
+
+int cli_check(int argc, char **argv)
+{
+	struct options options = { .integrity = "crc32c", .max_ranges = RANGES_DEFAULT };
+	const struct ti_hash_ops *hash;
+
+	switch (syntax_parse(&syntax, argc, argv, &options)) {
+	case SYNTAX_HELP:
+		return CLI_CLEAN;
+	case SYNTAX_WRONG:
+		return CLI_USAGE;
+	case SYNTAX_RUN:
+		break;
+	}
+	if (!options.data)
+		return syntax_complain(syntax.verb, "--data-device DATA is missing");
+	hash = ti_hash_find(options.integrity);
+	if (!hash)
+		return syntax_complain(syntax.verb, "the digest '%s' is not known here; crc32c is",
+				       options.integrity);
+	return check(&options, hash, printer_for(options.json));
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * tcmu-integrity dump: what a metadata device says about itself.
+ *
+ * The device may be in use: it is opened without lock and only read.  What can be read is shown
+ * even when the rest cannot be: a superblock that does not fit its device is just what one dumps
+ * for.
+ */
+#include <inttypes.h>
+
+#include "cli.h"
+#include "inspect.h"
+#include "pair.h"
+#include "print.h"
+#include "syntax.h"
+
+struct options {
+	const char *meta;
+	uint64_t start_sector;
+	bool json;
+	bool verbose;
+};
+
+static const struct syntax_option option_rows[] = {
+	{ "start", 0, "SECTORS", SYNTAX_NUMBER, offsetof(struct options, start_sector), 0,
+	  INT64_MAX / TI_SECTOR_BYTES, "where the superblock is on META, in sectors of 512 bytes",
+	  "0" },
+	{ "json", 'j', NULL, SYNTAX_FLAG, offsetof(struct options, json), 0, 0,
+	  "print a JSON object", NULL },
+	{ "verbose", 'v', NULL, SYNTAX_FLAG, offsetof(struct options, verbose), 0, 0,
+	  "tell on stderr what is done", NULL },
+};
+
+static const struct syntax syntax = {
+	.verb = "dump",
+	.operands = "META",
+	.about = "Shows the superblock of the metadata device META, where things lie on it, and "
+		 "what is\n"
+		 "in its journal. META may be in use; nothing is written.",
+	.options = option_rows,
+	.option_count = sizeof(option_rows) / sizeof(option_rows[0]),
+	.takes_device = true,
+	.device_offset = offsetof(struct options, meta),
+};
+
+/* Geometry and journal, as far as they can be had; why not goes into report->error. */
+static void look_further(struct ti_queue *queue, struct report_dump *report)
+{
+	if (ti_inspect_geometry(queue, &report->sb, report->start_sector, &report->geo,
+				&report->error))
+		return;
+	report->has_geometry = true;
+	/* The dirty bitmap lies where the journal would be. */
+	if (report->sb.flags & TI_SB_DIRTY_BITMAP)
+		return;
+	report->has_journal =
+		!ti_journal_scan(queue, &report->geo, &report->journal, &report->error);
+}
+
+static int dump(const struct options *options, const struct printer *print)
+{
+	const struct ti_log log = cli_log(options->verbose);
+	const struct ti_pair_options pair = {
+		.meta_path = options->meta,
+		.read_only = true,
+		.no_lock = true,
+	};
+	struct report_dump report = { .meta = options->meta,
+				      .start_sector = options->start_sector };
+	cli_cleanup_pair struct ti_queue *queue = NULL;
+	int err;
+
+	err = ti_pair_open(&pair, &log, &queue, &report.error);
+	if (!err)
+		err = ti_inspect_superblock(queue, options->start_sector, &report.sb,
+					    &report.error);
+	if (err) {
+		cli_complain_error(&report.error);
+		print->failure(&report.error);
+		return queue ? cli_exit_of(err) : CLI_REFUSED;
+	}
+	look_further(queue, &report);
+	print->dump(&report);
+	if (report.error.err)
+		cli_complain_error(&report.error);
+	return cli_exit_of(report.error.err);
+}
+
+int cli_dump(int argc, char **argv)
+{
+	struct options options = { .start_sector = 0 };
+
+	switch (syntax_parse(&syntax, argc, argv, &options)) {
+	case SYNTAX_HELP:
+		return CLI_CLEAN;
+	case SYNTAX_WRONG:
+		return CLI_USAGE;
+	case SYNTAX_RUN:
+		break;
+	}
+	return dump(&options, printer_for(options.json));
+}
