@@ -28,8 +28,8 @@ static struct ti_journal_summary scan(const struct golden_pair *p)
 		.threads = 1,
 	};
 	const struct ti_log silent = { 0 };
-	struct ti_journal_summary summary;
-	struct ti_queue *q;
+	struct ti_journal_summary summary = { 0 };
+	struct ti_queue *q = NULL;
 	struct ti_error e = { 0 };
 
 	if (ti_pair_open(&options, &silent, &q, &e) || ti_journal_scan(q, &p->geo, &summary, &e))
@@ -91,12 +91,13 @@ static void play_entry(struct golden_pair *p, const uint8_t *section, uint32_t n
 	uint64_t sector = ti_journal_entry_sector(&p->geo, section, n);
 	const uint8_t *entry = section + ti_journal_entry_offset(&p->geo, n);
 	const uint8_t *from = section + ti_journal_data_offset(&p->geo, n);
-	uint8_t *to = p->data + sector * TI_SECTOR_BYTES, tag[TI_MAX_TAG_SIZE];
+	uint8_t *to, tag[TI_MAX_TAG_SIZE];
 
 	if (ti_journal_sector_is_unused(sector))
 		return;
 	assert_true(sector < p->sb.provided_sectors);
 	assert_int_equal(sector % p->geo.sectors_per_block, 0);
+	to = p->data + sector * TI_SECTOR_BYTES;
 	memcpy(to, from, p->geo.block_size);
 	for (uint32_t s = 0; s < p->geo.sectors_per_block; s++)
 		memcpy(to + s * TI_SECTOR_BYTES + TI_JOURNAL_COMMIT_ID_OFFSET,
