@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * The command table: every CDB that this handler answers itself is one row.
+ *
+ * A row's run() checks the CDB against the facts about the LUN and either answers it (data into the
+ * initiator's buffer, or sense data) or says what the engine is to do.  It knows neither the engine
+ * nor tcmu's devices, keeps no state and never blocks, so it may run on any thread and any number
+ * of times for the same command.  Exception: INQUIRY asks for the serial number.
+ *
+ * What has no row goes to tcmu-runner's core.  Rows that only refuse are there because the core's
+ * own code for these commands loses errors or crashes.
+ */
+#ifndef TI_CDB_H
+#define TI_CDB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "lun.h"
+
+/** Status of run(): the engine is to carry out cmd->request.  Others: TCMU_STS_*. */
+#define TI_STS_REQUEST (-100)
+
+/** The largest LUN block; also what tcmu's default and every usual initiator stay within. */
+#define TI_MAX_BLOCK_SIZE 4096U
+
+/** What commands need to know about the LUN.  Set at open; only `blocks` ever changes. */
+struct ti_scsi_facts {
+	uint32_t block_size;	   /* bytes: 512..TI_MAX_BLOCK_SIZE, a power of 2 */
+	uint32_t integrity_block;  /* bytes: divides block_size */
+	_Atomic uint64_t blocks;   /* the LUN's size */
+	uint32_t max_transfer;	   /* blocks, as advertised */
+	uint32_t max_write_same;   /* blocks, kept */
+	uint8_t physical_exponent; /* 2^n blocks are one physical block */
+	uint16_t lowest_aligned;   /* first LBA on a physical block's start */
+	bool solid_state;
+	/* The unit serial number, malloc'ed, or NULL; it can change until the LUN is exported. */
+	char *(*serial)(void *ctx);
+	void *serial_ctx;
+};
+
+/** One command on its way through run(). */
+struct ti_command {
+	const uint8_t *cdb; /* as long as its opcode's group says */
+	const struct ti_scsi_facts *facts;
+	const struct iovec *iov; /* the initiator's buffer, of the initiator's length */
+	size_t iov_count;
+	uint8_t *sense; /* TI_SENSE_BYTES */
+
+	/* What the engine is to do.  Memory is the command's or static. */
+	struct {
+		enum ti_req_op op;
+		unsigned flags;
+		uint64_t lba;
+		uint64_t blocks;
+		const struct iovec *iov;
+		size_t iov_count;
+		bool detached; /* the command is answered when the request has started */
+	} request;
+};
+
+/** ti_row.service_action of opcodes that have none. */
+#define TI_NO_SERVICE_ACTION (-1)
+
+/** The row's command changes the medium. */
+#define TI_ROW_WRITES 0x1U
+
+struct ti_row {
+	uint8_t opcode;
+	int8_t service_action; /* CDB byte 1, bits 4..0 */
+	uint8_t cdb_len;
+	uint8_t flags; /* TI_ROW_* */
+	const char *name;
+	int (*run)(const struct ti_row *row, struct ti_command *cmd);
+};
+
+/** The row for a CDB, or NULL: the core's. */
+const struct ti_row *ti_row_find(const uint8_t *cdb);
+
+/** The table, for tests and REPORT SUPPORTED OPERATION CODES.  NULL past its end. */
+const struct ti_row *ti_row_at(size_t index);
+
+static inline uint16_t ti_be16(const uint8_t *p)
+{
+	return (uint16_t)((p[0] << 8) | p[1]);
+}
+
+static inline uint32_t ti_be32(const uint8_t *p)
+{
+	return ((uint32_t)ti_be16(p) << 16) | ti_be16(p + 2);
+}
+
+static inline uint64_t ti_be64(const uint8_t *p)
+{
+	return ((uint64_t)ti_be32(p) << 32) | ti_be32(p + 4);
+}
+
+static inline void ti_put_be16(uint8_t *p, uint16_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+static inline void ti_put_be32(uint8_t *p, uint32_t v)
+{
+	ti_put_be16(p, (uint16_t)(v >> 16));
+	ti_put_be16(p + 2, (uint16_t)v);
+}
+
+static inline void ti_put_be64(uint8_t *p, uint64_t v)
+{
+	ti_put_be32(p, (uint32_t)(v >> 32));
+	ti_put_be32(p + 4, (uint32_t)v);
+}
+
+/**
+ * Answer with data: the first @len bytes of @data, at most @allocation, as far as the buffer goes;
+ * the rest of the buffer is zeroed, since it may hold another command's data.  Returns TCMU_STS_OK.
+ */
+int ti_answer(struct ti_command *cmd, const uint8_t *data, size_t len, size_t allocation);
+
+/** INVALID FIELD IN CDB with a pointer to @byte and, unless negative, @bit. */
+int ti_bad_field(struct ti_command *cmd, unsigned byte, int bit);
+
+/** Address and count of the CDBs of @cdb_len bytes that have them at the usual places. */
+struct ti_extent {
+	uint64_t lba;
+	uint64_t blocks;
+};
+struct ti_extent ti_cdb_extent(const uint8_t *cdb, unsigned cdb_len);
+
+/** Does the extent lie on the LUN?  Returns TCMU_STS_OK, or sense data with the first bad LBA. */
+int ti_check_extent(struct ti_command *cmd, struct ti_extent extent);
+
+/* The rows' functions, by file. */
+int ti_cmd_read_write(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_write_same(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_synchronize_cache(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_inquiry(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_mode_sense(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_mode_select(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_read_capacity(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_refuse(const struct ti_row *row, struct ti_command *cmd);
+
+#endif

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later
+// Copyright (c) 2026 The tcmu-integrity authors
+#include "check_pair.h"
+
+#include "clock.h"
+#include "lun.h"
+#include "pair.h"
+
+/* Small: nothing is going to be served. */
+#define CACHE_BYTES (256U << 10)
+#define QUEUE_DEPTH 1U
+#define PART_BYTES  4096U
+
+int ti_check_pair(const struct ti_config *config, struct ti_error *error)
+{
+	static const struct ti_log nobody;
+	struct ti_pair_options pair;
+	struct ti_lun_options options;
+	struct ti_queue *queue;
+	struct ti_lun *lun;
+	int err;
+
+	ti_config_options(config, &pair, &options);
+	pair.depth = 1;
+	pair.threads = 1;
+	err = ti_pair_open(&pair, &nobody, &queue, error);
+	if (err)
+		return err;
+	options.cache_bytes = CACHE_BYTES;
+	options.queue_depth = QUEUE_DEPTH;
+	options.max_part_bytes = PART_BYTES;
+	options.bounce_buffers = 1;
+	err = ti_lun_open(&options, queue, &ti_clock_monotonic, &nobody, &lun, error);
+	if (!err)
+		ti_lun_abandon(lun);
+	ti_pair_close(queue);
+	return err;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * A disk: one LUN as tcmu-runner sees it, around one engine.
+ *
+ * Threads: the runner's command thread ("cmdproc", one per LUN) brings commands, our completion
+ * thread reaps what the devices finish.  Both enter the engine under `lock`, the monitor; the
+ * commands that come back are completed after it has been released, because tcmur_cmd_complete()
+ * may call us again (compound commands of the core) and takes locks of the runner's.
+ *
+ * Whoever gets a request from ti_lun_run() completes its command, so every command is completed
+ * exactly once.  If it is the command that the command thread is just handing in, its status is
+ * returned instead: the runner then completes it, together with others.
+ *
+ * How a command becomes asynchronous.  handle_cmd() says so by returning TCMU_STS_ASYNC_HANDLED,
+ * and tcmur_cmd_complete() then calls cmd->done, which the runner sets only for callouts such as
+ * ->flush().  The pointer is the same for all commands, so a disk learns it once: its first command
+ * is turned into a SYNCHRONIZE CACHE, which the runner passes to ->flush().  Nothing of ours is
+ * under way until then, so it does no harm if the runner answers that command itself (ALUA states).
+ * From then on ti_disk_command() sets cmd->done.
+ */
+#ifndef TI_DISK_H
+#define TI_DISK_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/uio.h>
+
+#include "tcmu-runner.h"
+
+#include "cdb.h"
+#include "config.h"
+#include "error.h"
+#include "log.h"
+#include "lun.h"
+
+/** Contexts of a disk; more commands than these wait, in order, without one. */
+#define TI_DISK_CONTEXTS 512U
+
+/** One engine request under way.  From a pool. */
+struct ti_context {
+	struct ti_request request;
+	struct iovec piece;    /* the request's memory, if it is not all of the command's */
+	struct tcmur_cmd *cmd; /* NULL: nobody waits for it (IMMED) */
+	SLIST_ENTRY(ti_context) link;
+};
+
+SLIST_HEAD(ti_context_list, ti_context);
+
+struct ti_disk {
+	struct tcmu_device *dev;
+	struct ti_config config;
+	struct ti_scsi_facts facts;
+	struct ti_log log;
+	struct ti_queue *queue;
+
+	/* The command thread's alone. */
+	void (*done)(struct tcmu_device *dev, struct tcmur_cmd *cmd, int status); /* learned */
+	bool command_thread_known;
+
+	pthread_mutex_t lock;
+	/* Under the lock. */
+	struct ti_lun *lun;
+	struct ti_context_list free;
+	unsigned contexts_used;
+	struct tcmur_cmd *waiting_first, *waiting_last; /* for a context; see disk_io.c */
+	uint64_t asleep_until_ns; /* the completion thread; 0 while it is awake */
+	bool stopping;
+
+	struct ti_context *contexts;
+	size_t contexts_bytes;
+	bool locked_memory;
+	pthread_t thread;
+};
+
+/**
+ * Open the LUN of @config for @dev: devices, engine, contexts, completion thread.  Leaves nothing
+ * behind when it fails.  @contexts: 0 for TI_DISK_CONTEXTS.  Blocks.  Returns 0 or negative errno.
+ */
+int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsigned contexts,
+		 struct ti_disk **disk, struct ti_error *error);
+
+/**
+ * Let everything come to its end, write out, flush and free.  All commands have been completed.
+ * Blocks.  Returns 0, or the error because of which something may not be durable.
+ */
+int ti_disk_close(struct ti_disk *disk);
+
+/** Change the size to @bytes.  Returns 0 or -EINVAL with a sentence.  Any thread. */
+int ti_disk_resize(struct ti_disk *disk, uint64_t bytes, struct ti_error *error);
+
+/* disk_io.c */
+
+/** A command, at first sight.  Returns TCMU_STS_*.  Command thread.  io path. */
+int ti_disk_command(struct ti_disk *disk, struct tcmur_cmd *cmd);
+
+/**
+ * The runner's ->flush(): a command that ti_disk_command() has disguised as one, or a flush of the
+ * core's.  Returns TCMU_STS_OK if it has been handed in or completed, else a status.
+ */
+int ti_disk_flush(struct ti_disk *disk, struct tcmur_cmd *cmd);
+
+/**
+ * A read or write (@op) that the runner's core wants for a compound command, or a flush.  @len and
+ * @offset in bytes; @iov holds @len bytes.  Returns TCMU_STS_OK if it has been handed in, else a
+ * status.  Any thread, also from inside tcmur_cmd_complete().
+ */
+int ti_disk_callout(struct ti_disk *disk, struct tcmur_cmd *cmd, enum ti_req_op op,
+		    const struct iovec *iov, size_t iov_count, size_t len, uint64_t offset);
+
+/**
+ * Run the engine and complete what comes back; if anything did, returns true.  Enters and leaves
+ * with the lock held and releases it to complete.  Completion thread.  io path.
+ */
+bool ti_disk_turn(struct ti_disk *disk);
+
+#endif

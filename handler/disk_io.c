@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later
+// Copyright (c) 2026 The tcmu-integrity authors
+/*
+ * Commands into the engine and out again.  See disk.h for the threads and for how a command becomes
+ * asynchronous.
+ *
+ * A command that finds no free context waits in line.  There is no memory for the line, nor any
+ * needed: the links are in fields of struct tcmur_cmd that the core uses only for its own compound
+ * commands.  What was decoded is thrown away and decoded again when a context is free.
+ */
+#include "disk.h"
+
+#include <string.h>
+
+#include "sense.h"
+#include "thread.h"
+
+#define SYNCHRONIZE_CACHE_10_OPCODE 0x35
+#define SYNCHRONIZE_CACHE_16_OPCODE 0x91
+
+/* A command that came back, on its way out. */
+struct outcome {
+	struct tcmur_cmd *cmd;
+	int status;
+};
+
+/* So many leave together, after the lock has been released. */
+#define BATCH 32U
+
+struct batch {
+	unsigned count;
+	struct outcome outcome[BATCH];
+};
+
+/* --- fields of struct tcmur_cmd that are ours while the core has nothing to do with a command ---
+ */
+
+static void set_next(struct tcmur_cmd *cmd, struct tcmur_cmd *next)
+{
+	cmd->cmd_state = next;
+}
+
+static struct tcmur_cmd *next_of(const struct tcmur_cmd *cmd)
+{
+	return cmd->cmd_state;
+}
+
+static void disguise(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_row *row)
+{
+	uint8_t *cdb = cmd->lib_cmd->cdb;
+
+	cmd->cmd_state = disk;
+	cmd->requested = cdb[0];
+	cdb[0] = row->cdb_len == 16 ? SYNCHRONIZE_CACHE_16_OPCODE : SYNCHRONIZE_CACHE_10_OPCODE;
+}
+
+static bool is_disguised(const struct ti_disk *disk, const struct tcmur_cmd *cmd)
+{
+	return cmd->cmd_state == disk;
+}
+
+static void undo_disguise(struct tcmur_cmd *cmd)
+{
+	cmd->lib_cmd->cdb[0] = (uint8_t)cmd->requested;
+	cmd->cmd_state = NULL;
+	cmd->requested = 0;
+}
+
+/* --- decoding --- */
+
+static int decode(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_row *row,
+		  struct ti_command *out)
+{
+	struct tcmulib_cmd *lib = cmd->lib_cmd;
+
+	*out = (struct ti_command){
+		.cdb = lib->cdb,
+		.facts = &disk->facts,
+		.iov = lib->iovec,
+		.iov_count = lib->iov_cnt,
+		.sense = lib->sense_buf,
+	};
+	return row->run(row, out);
+}
+
+static void fill_request(struct ti_disk *disk, struct ti_context *context,
+			 const struct ti_command *command)
+{
+	uint64_t sectors = disk->facts.block_size / TI_SECTOR_BYTES;
+	struct ti_request *request = &context->request;
+
+	request->op = command->request.op;
+	request->flags = command->request.flags;
+	request->sector = command->request.lba * sectors;
+	request->sectors = command->request.blocks * sectors;
+	request->iov = command->request.iov;
+	request->iov_count = command->request.iov_count;
+	if (request->op == TI_REQ_WRITE_SAME &&
+	    disk->facts.integrity_block < disk->facts.block_size) {
+		/* The rest of the block repeats this. */
+		context->piece.iov_base = request->iov[0].iov_base;
+		context->piece.iov_len = disk->facts.integrity_block;
+		request->iov = &context->piece;
+		request->iov_count = 1;
+	}
+}
+
+/* --- under the lock --- */
+
+static struct ti_context *take_context(struct ti_disk *disk, struct tcmur_cmd *cmd)
+{
+	struct ti_context *context = SLIST_FIRST(&disk->free);
+
+	if (!context)
+		return NULL;
+	SLIST_REMOVE_HEAD(&disk->free, link);
+	disk->contexts_used++;
+	context->cmd = cmd;
+	return context;
+}
+
+static void put_context(struct ti_disk *disk, struct ti_context *context)
+{
+	context->cmd = NULL;
+	SLIST_INSERT_HEAD(&disk->free, context, link);
+	disk->contexts_used--;
+}
+
+static void wait_in_line(struct ti_disk *disk, struct tcmur_cmd *cmd)
+{
+	set_next(cmd, NULL);
+	if (disk->waiting_last)
+		set_next(disk->waiting_last, cmd);
+	else
+		disk->waiting_first = cmd;
+	disk->waiting_last = cmd;
+}
+
+static void leave(struct batch *batch, struct tcmur_cmd *cmd, int status)
+{
+	batch->outcome[batch->count++] = (struct outcome){ cmd, status };
+}
+
+/* Start those who wait in line, as far as there are contexts.  Returns true if any was started. */
+static bool admit_waiting(struct ti_disk *disk, struct batch *batch)
+{
+	bool started = false;
+
+	while (disk->waiting_first && !SLIST_EMPTY(&disk->free) && batch->count < BATCH) {
+		struct tcmur_cmd *cmd = disk->waiting_first;
+		struct ti_context *context;
+		struct ti_command command;
+		int status;
+
+		disk->waiting_first = next_of(cmd);
+		if (!disk->waiting_first)
+			disk->waiting_last = NULL;
+		set_next(cmd, NULL);
+		status = decode(disk, cmd, ti_row_find(cmd->lib_cmd->cdb), &command);
+		if (status != TI_STS_REQUEST) { /* the LUN has become smaller meanwhile */
+			leave(batch, cmd, status);
+			continue;
+		}
+		context = take_context(disk, cmd);
+		fill_request(disk, context, &command);
+		ti_lun_submit(disk->lun, &context->request);
+		started = true;
+	}
+	return started;
+}
+
+static int status_of(struct ti_disk *disk, struct ti_context *context)
+{
+	struct ti_request *request = &context->request;
+
+	if (request->result.err == 0)
+		return TCMU_STS_OK;
+	if (!context->cmd)
+		return TCMU_STS_HW_ERR; /* nobody to tell; the engine remembers a failed flush */
+	return ti_sense_set_result(context->cmd->lib_cmd->sense_buf, request->op, &request->result,
+				   disk->facts.block_size);
+}
+
+/*
+ * Take requests off @finished: free their contexts, put their commands into @batch, start those who
+ * waited.  *@own, if it is among them, is set to NULL and its status to *@own_status.
+ */
+static void collect(struct ti_disk *disk, struct ti_request_list *finished, struct batch *batch,
+		    struct ti_context **own, int *own_status)
+{
+	struct ti_request *request;
+
+	while (batch->count < BATCH && (request = STAILQ_FIRST(finished)) != NULL) {
+		struct ti_context *context = request->owner;
+		int status = status_of(disk, context);
+
+		STAILQ_REMOVE_HEAD(finished, link);
+		if (context == *own) {
+			*own = NULL;
+			*own_status = status;
+		} else if (context->cmd) {
+			leave(batch, context->cmd, status);
+		}
+		put_context(disk, context);
+	}
+	if (admit_waiting(disk, batch))
+		ti_lun_run(disk->lun, finished);
+}
+
+/* The completion thread sleeps too long if the engine wants its tick earlier.  Is it so? */
+static bool must_wake(struct ti_disk *disk)
+{
+	uint64_t deadline = ti_lun_deadline(disk->lun);
+
+	if (disk->asleep_until_ns <= deadline)
+		return false;
+	disk->asleep_until_ns = deadline;
+	return true;
+}
+
+/*
+ * Run the engine, complete everything that comes back but @own.  Enters with the lock held, leaves
+ * without.  Returns *@own's status, or TCMU_STS_ASYNC_HANDLED if it is still under way.
+ */
+static int run_and_complete(struct ti_disk *disk, struct ti_context *own, bool *any)
+{
+	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
+	int own_status = TCMU_STS_ASYNC_HANDLED;
+	bool wake;
+
+	ti_lun_run(disk->lun, &finished);
+	*any = !STAILQ_EMPTY(&finished);
+	for (;;) {
+		struct batch batch = { .count = 0 };
+
+		collect(disk, &finished, &batch, &own, &own_status);
+		wake = must_wake(disk);
+		pthread_mutex_unlock(&disk->lock);
+		if (wake)
+			ti_lun_wake(disk->lun);
+		for (unsigned i = 0; i < batch.count; i++)
+			tcmur_cmd_complete(disk->dev, batch.outcome[i].cmd,
+					   batch.outcome[i].status);
+		if (STAILQ_EMPTY(&finished))
+			return own_status;
+		pthread_mutex_lock(&disk->lock);
+	}
+}
+
+bool ti_disk_turn(struct ti_disk *disk)
+{
+	bool any;
+
+	run_and_complete(disk, NULL, &any);
+	pthread_mutex_lock(&disk->lock);
+	return any;
+}
+
+/* --- in --- */
+
+/* A decoded command of our own; cmd->done is set.  Returns its status or ..._ASYNC_HANDLED. */
+static int hand_in(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_command *command)
+{
+	bool detached = command->request.detached, any;
+	struct ti_context *context;
+	int status;
+
+	pthread_mutex_lock(&disk->lock);
+	context = disk->waiting_first ? NULL : take_context(disk, detached ? NULL : cmd);
+	if (!context) {
+		wait_in_line(disk, cmd); /* without a context nothing can be detached */
+		pthread_mutex_unlock(&disk->lock);
+		return TCMU_STS_ASYNC_HANDLED;
+	}
+	fill_request(disk, context, command);
+	ti_lun_submit(disk->lun, &context->request);
+	status = run_and_complete(disk, detached ? NULL : context, &any);
+	return detached ? TCMU_STS_OK : status;
+}
+
+int ti_disk_command(struct ti_disk *disk, struct tcmur_cmd *cmd)
+{
+	const struct ti_row *row;
+	struct ti_command command;
+	int status;
+
+	if (!disk->command_thread_known) {
+		disk->command_thread_known = true;
+		ti_thread_adopt(disk);
+	}
+	/* Also for what goes on to the core, which fills it in part only. */
+	memset(cmd->lib_cmd->sense_buf, 0, sizeof(cmd->lib_cmd->sense_buf));
+	row = ti_row_find(cmd->lib_cmd->cdb);
+	if (!row)
+		return TCMU_STS_NOT_HANDLED;
+	status = decode(disk, cmd, row, &command);
+	if (status != TI_STS_REQUEST)
+		return status;
+	if (!disk->done) {
+		disguise(disk, cmd, row);
+		return TCMU_STS_NOT_HANDLED;
+	}
+	cmd->done = disk->done;
+	return hand_in(disk, cmd, &command);
+}
+
+int ti_disk_flush(struct ti_disk *disk, struct tcmur_cmd *cmd)
+{
+	struct ti_command command;
+	int status;
+
+	if (!is_disguised(disk, cmd))
+		return ti_disk_callout(disk, cmd, TI_REQ_FLUSH, NULL, 0, 0, 0);
+	disk->done = cmd->done;
+	undo_disguise(cmd);
+	status = decode(disk, cmd, ti_row_find(cmd->lib_cmd->cdb), &command);
+	if (status == TI_STS_REQUEST)
+		status = hand_in(disk, cmd, &command);
+	if (status == TCMU_STS_ASYNC_HANDLED)
+		return TCMU_STS_OK;
+	/* From here OK means "will be completed", so it must be. */
+	if (status == TCMU_STS_OK)
+		tcmur_cmd_complete(disk->dev, cmd, TCMU_STS_OK);
+	return status;
+}
+
+int ti_disk_callout(struct ti_disk *disk, struct tcmur_cmd *cmd, enum ti_req_op op,
+		    const struct iovec *iov, size_t iov_count, size_t len, uint64_t offset)
+{
+	struct ti_context *context;
+
+	if (offset % TI_SECTOR_BYTES || len % TI_SECTOR_BYTES)
+		return TCMU_STS_RANGE;
+	pthread_mutex_lock(&disk->lock);
+	context = take_context(disk, cmd);
+	if (context) {
+		context->request.op = op;
+		context->request.flags = 0;
+		context->request.sector = offset / TI_SECTOR_BYTES;
+		context->request.sectors = len / TI_SECTOR_BYTES;
+		context->request.iov = iov;
+		context->request.iov_count = iov_count;
+		ti_lun_submit(disk->lun, &context->request);
+	}
+	pthread_mutex_unlock(&disk->lock);
+	if (!context)
+		return TCMU_STS_NO_RESOURCE; /* TASK SET FULL: the initiator tries again */
+	/*
+	 * The completion thread carries it on.  Doing that here would complete commands inside the
+	 * completion of another, one deeper for every step of a long compound command.
+	 */
+	ti_lun_wake(disk->lun);
+	return TCMU_STS_OK;
+}

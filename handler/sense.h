@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * Sense data: how an initiator learns what went wrong, and where.
+ *
+ * Fixed format; descriptor format where a block address does not fit into its 32 bits.  Every
+ * setter clears all TI_SENSE_BYTES first (the runner hands over uninitialised memory and sends all
+ * of it to the kernel) and returns the status that makes the runner send it, so that "return
+ * ti_sense_set(...)" reads well.
+ */
+#ifndef TI_SENSE_H
+#define TI_SENSE_H
+
+#include <stdint.h>
+
+#include "error.h"
+#include "lun.h"
+
+#define TI_SENSE_BYTES 96
+
+enum ti_sense_key {
+	TI_KEY_MEDIUM_ERROR = 0x3,
+	TI_KEY_HARDWARE_ERROR = 0x4,
+	TI_KEY_ILLEGAL_REQUEST = 0x5,
+	TI_KEY_DATA_PROTECT = 0x7,
+};
+
+/** Additional sense code in the upper byte, its qualifier in the lower. */
+enum ti_asc {
+	TI_ASC_WRITE_ERROR = 0x0c00,
+	TI_ASC_UNRECOVERED_READ_ERROR = 0x1100,
+	TI_ASC_PARAMETER_LIST_LENGTH = 0x1a00,
+	TI_ASC_INVALID_OPERATION_CODE = 0x2000,
+	TI_ASC_LBA_OUT_OF_RANGE = 0x2100,
+	TI_ASC_INVALID_FIELD_IN_CDB = 0x2400,
+	TI_ASC_INVALID_FIELD_IN_PARAMETERS = 0x2600,
+	TI_ASC_WRITE_PROTECTED = 0x2700,
+	TI_ASC_SAVING_NOT_SUPPORTED = 0x3900,
+	TI_ASC_INTERNAL_TARGET_FAILURE = 0x4400,
+};
+
+/** No INFORMATION field.  @sense: TI_SENSE_BYTES bytes. */
+int ti_sense_set(uint8_t *sense, enum ti_sense_key key, enum ti_asc asc);
+
+/** @lba, in blocks of the LUN, goes into the INFORMATION field. */
+int ti_sense_set_lba(uint8_t *sense, enum ti_sense_key key, enum ti_asc asc, uint64_t lba);
+
+/**
+ * ILLEGAL REQUEST, with a field pointer to @byte and, if it is not negative, @bit (7: the leftmost)
+ * of the CDB, or of the parameter list for TI_ASC_INVALID_FIELD_IN_PARAMETERS.
+ */
+int ti_sense_set_field(uint8_t *sense, enum ti_asc asc, unsigned byte, int bit);
+
+/**
+ * Sense data for a request that the engine failed; returns the status to complete the command with,
+ * which needs no sense data when it is BUSY.  @block_size: bytes of a LUN block.
+ */
+int ti_sense_set_result(uint8_t *sense, enum ti_req_op op, const struct ti_result *result,
+			uint32_t block_size);
+
+#endif

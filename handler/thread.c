@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later
+// Copyright (c) 2026 The tcmu-integrity authors
+#include "thread.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <sys/prctl.h>
+
+#include "disk.h"
+#include "say.h"
+
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57
+#endif
+
+/* A busy thread looks at the clock once in so many turns; an idle one each time. */
+#define TURNS_PER_TICK 64U
+
+static void become_io_flusher(struct ti_disk *disk, const char *thread)
+{
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0)
+		ti_say(disk->dev, TI_LOG_INFO, "io_flusher=yes thread=%s", thread);
+	else
+		ti_say(disk->dev, TI_LOG_WARN,
+		       "io_flusher=no thread=%s reason=\"%s\": do not swap to this LUN", thread,
+		       strerror(errno));
+}
+
+void ti_thread_adopt(struct ti_disk *disk)
+{
+	become_io_flusher(disk, "command");
+}
+
+/* Let the engine do what is due by the clock.  Under the lock. */
+static void tick(struct ti_disk *disk)
+{
+	uint64_t before = ti_lun_deadline(disk->lun);
+
+	ti_lun_tick(disk->lun);
+	if (ti_lun_deadline(disk->lun) != before)
+		ti_disk_turn(disk);
+}
+
+static void *complete(void *arg)
+{
+	struct ti_disk *disk = arg;
+	unsigned turns = 0;
+
+	become_io_flusher(disk, "completion");
+	pthread_mutex_lock(&disk->lock);
+	for (;;) {
+		uint64_t deadline;
+
+		if (!ti_disk_turn(disk) || ++turns >= TURNS_PER_TICK) {
+			turns = 0;
+			tick(disk);
+		}
+		if (disk->stopping && disk->contexts_used == 0)
+			break;
+		deadline = ti_lun_deadline(disk->lun);
+		disk->asleep_until_ns = deadline;
+		pthread_mutex_unlock(&disk->lock);
+		ti_lun_wait(disk->lun, deadline);
+		pthread_mutex_lock(&disk->lock);
+		disk->asleep_until_ns = 0;
+	}
+	pthread_mutex_unlock(&disk->lock);
+	return NULL;
+}
+
+int ti_thread_start(struct ti_disk *disk)
+{
+	char name[16];
+	sigset_t all, old;
+	int err;
+
+	/* The runner's main thread is the one for signals; a new thread inherits the mask. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&disk->thread, NULL, complete, disk);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (err)
+		return -err;
+	snprintf(name, sizeof(name), "ti-%.12s", tcmu_dev_get_uio_name(disk->dev));
+	pthread_setname_np(disk->thread, name);
+	return 0;
+}
+
+void ti_thread_stop(struct ti_disk *disk)
+{
+	pthread_mutex_lock(&disk->lock);
+	disk->stopping = true;
+	pthread_mutex_unlock(&disk->lock);
+	ti_lun_wake(disk->lun);
+	pthread_join(disk->thread, NULL);
+}
