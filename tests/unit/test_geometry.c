@@ -231,6 +231,45 @@ static void bitmap_granularity_grows_until_the_bitmap_fits(void **state)
 	assert_int_equal(sb.log2_blocks_per_bitmap_bit, 0);
 }
 
+static void bitmap_has_a_bit_for_the_last_piece_too(void **state)
+{
+	struct ti_format_shape sh = shape(512, 4, 176);
+	struct ti_superblock sb;
+	struct ti_geometry geo;
+	struct ti_pair_sizes sz = sizes(176 * 4096, 100000);
+
+	(void)state;
+	sh.sectors_per_bit = 1;
+	assert_int_equal(ti_geometry_plan(&sh, &sz, &sb, &geo, NULL), 0);
+	assert_int_equal(sb.log2_blocks_per_bitmap_bit, 0);
+	sz.data_sectors++;
+	assert_int_equal(ti_geometry_plan(&sh, &sz, &sb, &geo, NULL), 0);
+	assert_int_equal(sb.log2_blocks_per_bitmap_bit, 1);
+	/* A journal with room for 2^33 bits: the kernel counts them in 32 bits. */
+	sh.journal_sectors = 1ULL << 21;
+	sz = sizes((1ULL << 33) - 512 * 1024, 1ULL << 34);
+	assert_int_equal(ti_geometry_plan(&sh, &sz, &sb, &geo, NULL), 0);
+	assert_int_equal(sb.log2_blocks_per_bitmap_bit, 1);
+	sz.data_sectors = (1ULL << 33) - 1;
+	assert_int_equal(ti_geometry_plan(&sh, &sz, &sb, &geo, NULL), 0);
+	assert_int_equal(sb.log2_blocks_per_bitmap_bit, 2);
+}
+
+static void padding_counts_where_the_tags_are_shorter(void **state)
+{
+	/* 184 sectors and 8 of tags; but more than 8 of padding must follow the 184. */
+	struct ti_superblock sb = { .tag_size = 4,
+				    .journal_sections = 1,
+				    .provided_sectors = 1000 };
+	struct ti_pair_sizes sz = sizes(1000, 193);
+	struct ti_geometry geo;
+
+	(void)state;
+	assert_int_equal(ti_geometry_load(&sb, &sz, 0, 0, &geo, NULL), 0);
+	sz.meta_sectors = 192;
+	assert_int_equal(ti_geometry_load(&sb, &sz, 0, 0, &geo, NULL), -EINVAL);
+}
+
 static void data_device_that_shrank_is_refused_with_both_numbers(void **state)
 {
 	struct ti_superblock sb = { .tag_size = 4,
@@ -464,6 +503,8 @@ int main(void)
 		cmocka_unit_test(rounding_alone_does_not_refuse_what_a_kernel_accepts),
 		cmocka_unit_test(default_journal_is_a_128th_and_at_most_64_mib),
 		cmocka_unit_test(bitmap_granularity_grows_until_the_bitmap_fits),
+		cmocka_unit_test(bitmap_has_a_bit_for_the_last_piece_too),
+		cmocka_unit_test(padding_counts_where_the_tags_are_shorter),
 		cmocka_unit_test(data_device_that_shrank_is_refused_with_both_numbers),
 		cmocka_unit_test(truncated_metadata_device_is_refused_at_every_length),
 		cmocka_unit_test(numbers_that_overflow_are_refused),
