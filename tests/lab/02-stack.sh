@@ -4,7 +4,7 @@
 #
 # The stock stack works in the lab, without anything of ours: an iblock backstore on a RAM disk, over iSCSI and
 # over tcm_loop, and one of tcmu-runner's packaged handlers, which survives a SIGKILL of the runner.
-# lab: timeout=60
+# lab: timeout=180
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
 

@@ -4,7 +4,7 @@
 #
 # `run --host` runs the same scripts on a machine that has target_core_user (this guest is one), leaves that
 # machine as it was, and refuses with one sentence where it must.
-# lab: timeout=90
+# lab: timeout=300
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
 
@@ -15,7 +15,7 @@ state_of_machine() {
 	losetup -l
 	find /dev -maxdepth 1 -not -regex '/dev/\(loop\|ram\|bsg\|sg\|mapper\).*' | sort
 	find /etc /var/lib /tmp -xdev -not -path "$LAB_TMP*" -printf '%p %s\n' | sort
-	pgrep -l '^(iscsid|tcmu-runner|dbus-)' || :
+	pgrep -l 'iscsid|tcmu-run|dbus-' || :
 }
 
 run_on_host() {

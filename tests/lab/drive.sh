@@ -32,7 +32,7 @@ disk() {
 # guest NAME [boot option…] <SCRIPT: boots, runs SCRIPT with lib.sh at hand, and returns as boot does
 # (125: the guest crashed).  What it left is in $LAB_RUN/NAME.
 guest() {
-	local dir=$LAB_RUN/$1
+	local dir=$LAB_RUN/$1 status=0
 	shift
 	mkdir -p "$dir"
 	{
@@ -41,7 +41,9 @@ guest() {
 		cat
 	} >"$dir/script.sh"
 	chmod 755 "$dir/script.sh"
-	"$LAB_DIR/boot" --quiet --build "$LAB_BUILD" --run "$dir" "$@" "$dir/script.sh"
+	"$LAB_DIR/boot" --quiet --build "$LAB_BUILD" --run "$dir" "$@" "$dir/script.sh" || status=$?
+	[[ $status -eq 0 ]] || sed 's/^/guest: /' "$dir/output"
+	return "$status"
 }
 
 # guest_status WANTED NAME [boot option…] <SCRIPT: the same, and it must end with WANTED.
@@ -49,7 +51,7 @@ guest_status() {
 	local wanted=$1 seen=0
 	shift
 	guest "$@" || seen=$?
-	[[ $seen -eq $wanted ]] || fail "guest $1 ended with $seen instead of $wanted: $(tail -n 20 "$LAB_RUN/$1/output")"
+	[[ $seen -eq $wanted ]] || fail "guest $1 ended with $seen instead of $wanted"
 }
 
 # output NAME: what that guest's script printed.
