@@ -24,9 +24,9 @@ bool ti_range_lock(struct ti_range_locks *locks, struct ti_range *range)
 	struct ti_range *older;
 
 	range->blockers = 0;
-	TAILQ_FOREACH(older, &locks->list, link)
-	if (conflict(older, range))
-		range->blockers++;
+	TAILQ_FOREACH (older, &locks->list, link)
+		if (conflict(older, range))
+			range->blockers++;
 	TAILQ_INSERT_TAIL(&locks->list, range, link);
 	return range->blockers == 0;
 }

@@ -75,9 +75,9 @@ static void dirty_again(struct ti_tag_cache *c, struct ti_tag_line *line)
 	line->dirty = true;
 	line->dirty_seq = line->writing_seq;
 	c->dirty_lines++;
-	TAILQ_FOREACH(younger, &c->dirty, dlink)
-	if (younger->dirty_seq > line->dirty_seq)
-		break;
+	TAILQ_FOREACH (younger, &c->dirty, dlink)
+		if (younger->dirty_seq > line->dirty_seq)
+			break;
 	if (younger != NULL)
 		TAILQ_INSERT_BEFORE(younger, line, dlink);
 	else
@@ -108,9 +108,9 @@ static void finish_sync(struct ti_tag_cache *c)
 		return;
 	/* Also after an error: the caller may reuse the sync once done() was called, and what is
 	 * still under way belongs to it. */
-	TAILQ_FOREACH(op, &c->busy_ops, link)
-	if (op->oldest_seq <= sync->target)
-		return;
+	TAILQ_FOREACH (op, &c->busy_ops, link)
+		if (op->oldest_seq <= sync->target)
+			return;
 	c->sync = NULL;
 	sync->active = false;
 	sync->done(sync);
@@ -143,11 +143,12 @@ static void write_done(struct ti_io *io)
 	}
 	if (!TAILQ_EMPTY(&c->waiting) && ti_tag_cache_serve_waiting(c)) {
 		/* A pin that finds no room, while what takes the room cannot be written, must not
-		 * wait for a device that may never come back. */
-		if (result != 0 && c->writes_under_way == 0)
-			ti_tag_cache_fail_waiting(c, result);
-		else
+		 * wait for a device that may never come back: after an error nothing more is
+		 * started, and if no other write under way makes room, the pins fail. */
+		if (result == 0)
 			c->background_target = c->seq;
+		else if (c->writes_under_way == 0)
+			ti_tag_cache_fail_waiting(c, result);
 	}
 	pump(c);
 	finish_sync(c);

@@ -27,7 +27,7 @@
 #include "lun.h"
 #include "sim_queue.h"
 
-#define MAX_BLOCKS    600U
+#define MAX_BLOCKS    1500U
 #define MAX_IN_FLIGHT 40U
 
 enum status { IN_FLIGHT, DONE, FAILED, BAD /* data and tag apart since a cut */ };
@@ -342,8 +342,7 @@ static void check_read(struct world *w, struct op *op)
 	} else if (!w->faults_on) {
 		violation("read failed without a fault: %s", ti_cause_name(res->cause));
 	}
-	if (res->cause == TI_CAUSE_META_IO)
-		w->meta_read_failures++;
+	w->meta_read_failures++; /* both devices may have failed: any cause will do */
 }
 
 static void check_write(struct world *w, struct op *op)
@@ -357,7 +356,7 @@ static void check_write(struct world *w, struct op *op)
 		violation("write failed without a fault: %s", ti_cause_name(res->cause));
 	if (res->cause == TI_CAUSE_DATA_IO)
 		w->data_write_failures++;
-	if (res->cause == TI_CAUSE_META_IO)
+	if (res->err != 0)
 		w->meta_read_failures++;
 	/* A write whose flush failed is complete, but not durable.  META_IO may be either. */
 	set_status(w, op, res->err == 0 || flush_failed ? DONE : FAILED);
@@ -589,8 +588,15 @@ static void make_world(struct world *w, uint64_t seed)
 	w->shape.salted = sim_chance(&w->random, 50);
 	w->shape.start_sector = start[sim_below(&w->random, 4)];
 	w->shape.journal_sectors = 0;
+	w->blocks = 16 + (uint32_t)sim_below(&w->random, 500);
+	if (sim_chance(&w->random, 40)) {
+		/* A tag area of more lines than the smallest cache has: lines come and go. */
+		w->shape.tag_size = 100 + (uint32_t)sim_below(&w->random, 156);
+		w->blocks = MAX_BLOCKS;
+		if (w->shape.block_size > 1024)
+			w->shape.block_size = 512;
+	}
 	w->spb = w->shape.block_size / TI_SECTOR_BYTES;
-	w->blocks = 16 + (uint32_t)sim_below(&w->random, MAX_BLOCKS - 16);
 	o.bytes[TI_DATA] = (uint64_t)w->blocks * w->shape.block_size;
 	o.bytes[TI_META] = 1U << 20;
 	o.complete_percent = 5 + (unsigned)sim_below(&w->random, 95);
