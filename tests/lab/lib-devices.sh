@@ -29,12 +29,12 @@ brd_dev() {
 	local n=0 size_kb=$(($1 * 1024)) seen_kb
 	if [[ ! -e $LAB_TMP/brd ]]; then
 		[[ ! -d /sys/module/brd ]] || skip "brd is already loaded here, with sizes of its own"
-		modprobe brd rd_nr=4 rd_size="$size_kb" max_part=0 || skip "the kernel module brd is missing"
+		modprobe brd rd_nr=16 rd_size="$size_kb" max_part=0 || skip "the kernel module brd is missing"
 		at_end modprobe -r brd
 	else
 		n=$(<"$LAB_TMP/brd")
 	fi
-	[[ $n -lt 4 ]] || fail "a script has at most 4 RAM disks"
+	[[ $n -lt 16 ]] || fail "a script has at most 16 RAM disks"
 	seen_kb=$(($(blockdev --getsize64 "/dev/ram$n") / 1024))
 	[[ $seen_kb -ge $size_kb ]] || fail "RAM disks are $((seen_kb / 1024)) MiB here, as the first one"
 	echo $((n + 1)) >"$LAB_TMP/brd"
