@@ -125,6 +125,11 @@ runner_log_has() {
 
 # --- backstores ---
 
+# The first targetcli of a guest has no preferences to load, and says so; nobody needs to hear it.
+targetcli() {
+	command targetcli "$@" 2>&1 | sed '/^Warning: Could not load preferences file/d'
+}
+
 # user_backstore SUBTYPE NAME BYTES CONFIG [targetcli parameter=value…]: what targetcli's create does.
 user_backstore() {
 	local subtype=$1 name bytes=$3 config=$4

@@ -20,10 +20,8 @@ else
 	LAB_TMP=$(mktemp -d "${TMPDIR:-/tmp}/tcmu-lab-host.XXXXXX")
 fi
 LAB_TAG=lab$$
-# targetcli keeps a history and a log there, and warns when it finds no preferences: these are none, pickled.
+# targetcli keeps a history and a log there.
 export TARGETCLI_HOME=$LAB_TMP/targetcli
-mkdir -p "$TARGETCLI_HOME"
-printf '(d.' >"$TARGETCLI_HOME/prefs.bin"
 if [[ $LAB_MODE == host ]]; then
 	lsmod | cut -d ' ' -f 1 | sort >"$LAB_TMP/modules"
 fi
