@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * The I/O path allocates nothing: 100,000 mixed requests on an open engine, over each back-end of
+ * real files, with every allocation function of the C library interposed and counted, and so are
+ * mmap() and brk(), by whichever thread.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "format.h"
+#include "lun.h"
+#include "pair.h"
+
+#define REQUESTS  100000U
+#define DEPTH	  32U
+#define MAX_BYTES (256U << 10)
+#define DATA_SIZE (64U << 20)
+
+static atomic_bool counting;
+static atomic_uint allocations;
+
+static void count(void)
+{
+	if (atomic_load_explicit(&counting, memory_order_relaxed))
+		atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
+}
+
+/* glibc's own names behind the ones that are interposed here. */
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t size);
+void *__libc_memalign(size_t align, size_t size);
+void __libc_free(void *p);
+
+void *malloc(size_t size)
+{
+	count();
+	return __libc_malloc(size);
+}
+
+void *calloc(size_t n, size_t size)
+{
+	count();
+	return __libc_calloc(n, size);
+}
+
+void *realloc(void *p, size_t size)
+{
+	count();
+	return __libc_realloc(p, size);
+}
+
+void *memalign(size_t align, size_t size);
+
+void *memalign(size_t align, size_t size)
+{
+	count();
+	return __libc_memalign(align, size);
+}
+
+void *aligned_alloc(size_t align, size_t size)
+{
+	return memalign(align, size);
+}
+
+int posix_memalign(void **p, size_t align, size_t size)
+{
+	*p = memalign(align, size);
+	return *p == NULL ? ENOMEM : 0;
+}
+
+void free(void *p)
+{
+	/* Not an allocation, but nothing to be freed either. */
+	if (p != NULL)
+		count();
+	__libc_free(p);
+}
+
+void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+{
+	count();
+	return (void *)syscall(SYS_mmap, addr, len, prot, flags, fd, offset);
+}
+
+struct fixture {
+	char data[32], meta[32];
+	struct ti_queue *queue;
+	struct ti_lun *lun;
+	uint8_t *buffers;
+};
+
+static void make_file(char *name, off_t size)
+{
+	int fd;
+
+	strcpy(name, "./ti-alloc-XXXXXX"); /* the build tree takes O_DIRECT, /tmp may not */
+	fd = mkstemp(name);
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, size), 0);
+	close(fd);
+}
+
+static void open_engine(struct fixture *f, enum ti_backend backend)
+{
+	struct ti_pair_options pair = { .data_path = f->data,
+					.meta_path = f->meta,
+					.backend = backend };
+	struct ti_format_options format = { .hash = &ti_hash_crc32c, .fill = TI_FORMAT_WIPE };
+	/* A small cache and a short commit time: lines come and go, and ticks find work. */
+	struct ti_lun_options options = { .cache_bytes = 256U << 10, .commit_time_ms = 2 };
+	static const struct ti_log quiet;
+	static const struct ti_progress unseen;
+	struct ti_format_plan plan;
+	struct ti_error error = { 0 };
+
+	make_file(f->data, DATA_SIZE);
+	make_file(f->meta, 8 << 20);
+	if (ti_pair_open(&pair, &quiet, &f->queue, &error) != 0)
+		fail_msg("%s", error.text);
+	unlink(f->data); /* nothing stays behind if a test fails */
+	unlink(f->meta);
+	format.shape.journal_sectors = UINT64_MAX;
+	if (ti_format_plan(f->queue, &format, &plan, &error) != 0 ||
+	    ti_format_write(f->queue, &plan, &unseen, &error) != 0)
+		fail_msg("%s", error.text);
+	if (ti_lun_open(&options, f->queue, &ti_clock_monotonic, &quiet, &f->lun, &error) != 0)
+		fail_msg("%s", error.text);
+	f->buffers = aligned_alloc(4096, DEPTH * (MAX_BYTES + 4096));
+	assert_non_null(f->buffers);
+}
+
+static void close_engine(struct fixture *f)
+{
+	assert_int_equal(ti_lun_close(f->lun), 0);
+	ti_pair_close(f->queue);
+	free(f->buffers);
+}
+
+static uint32_t next_random(uint32_t *state)
+{
+	*state = *state * 1664525U + 1013904223U;
+	return *state >> 8;
+}
+
+static void make_request(struct ti_request *req, struct iovec *iov, uint8_t *buf, uint32_t *random)
+{
+	static const enum ti_req_op op[] = { TI_REQ_READ,  TI_REQ_READ,	      TI_REQ_WRITE,
+					     TI_REQ_WRITE, TI_REQ_WRITE_SAME, TI_REQ_VERIFY,
+					     TI_REQ_WRITE, TI_REQ_FLUSH };
+	uint32_t dice = next_random(random);
+	uint64_t len = 512 + 512 * (uint64_t)(next_random(random) % (dice % 50 == 0 ? 512 : 16));
+
+	*req = (struct ti_request){ .op = op[dice % 8], .owner = iov, .iov = iov, .iov_count = 1 };
+	req->sector = next_random(random) % ((DATA_SIZE - len) / 512);
+	req->sectors = len / 512;
+	if (dice % 64 == 2)
+		req->flags = TI_REQ_FUA;
+	iov->iov_base = dice % 16 == 3 ? buf + 1 : buf; /* now and then through a bounce buffer */
+	iov->iov_len = req->op == TI_REQ_WRITE_SAME ? 512 : len;
+}
+
+/* Returns the number of requests that failed. */
+static unsigned run_requests(struct fixture *f)
+{
+	static struct ti_request req[DEPTH];
+	static struct iovec iov[DEPTH];
+	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
+	unsigned submitted = 0, done = 0, failed = 0;
+	uint32_t random = 42;
+
+	for (; submitted < DEPTH; submitted++) {
+		make_request(&req[submitted], &iov[submitted],
+			     f->buffers + submitted * (MAX_BYTES + 4096), &random);
+		ti_lun_submit(f->lun, &req[submitted]);
+	}
+	while (done < REQUESTS) {
+		struct ti_request *r;
+
+		ti_lun_tick(f->lun);
+		ti_lun_run(f->lun, &finished);
+		if (STAILQ_EMPTY(&finished))
+			ti_lun_wait(f->lun, ti_lun_deadline(f->lun));
+		while ((r = STAILQ_FIRST(&finished)) != NULL) {
+			STAILQ_REMOVE_HEAD(&finished, link);
+			done++;
+			failed += r->result.err != 0;
+			if (submitted == REQUESTS)
+				continue;
+			make_request(r, r->owner,
+				     f->buffers + (size_t)(r - req) * (MAX_BYTES + 4096), &random);
+			submitted++;
+			ti_lun_submit(f->lun, r);
+		}
+	}
+	return failed;
+}
+
+static void count_allocations(enum ti_backend backend)
+{
+	struct fixture f;
+	struct ti_lun_stats stats;
+	unsigned failed, counted;
+
+	open_engine(&f, backend);
+	atomic_store(&allocations, 0);
+	atomic_store(&counting, true);
+	failed = run_requests(&f);
+	atomic_store(&counting, false);
+	counted = atomic_load(&allocations);
+	ti_lun_get_stats(f.lun, &stats);
+	close_engine(&f);
+	assert_int_equal(failed, 0);
+	assert_int_equal(counted, 0);
+	/* It was work of every kind. */
+	assert_true(stats.reads > 30000 && stats.writes > 30000 && stats.flushes > 5000);
+	assert_true(stats.tag_lines_read > 100 && stats.tag_lines_written > 1000);
+}
+
+static void uring_requests_allocate_nothing(void **state)
+{
+	(void)state;
+	count_allocations(TI_BACKEND_URING);
+}
+
+static void thread_pool_requests_allocate_nothing(void **state)
+{
+	(void)state;
+	count_allocations(TI_BACKEND_THREADS);
+}
+
+static void the_counter_counts(void **state)
+{
+	(void)state;
+	atomic_store(&allocations, 0);
+	atomic_store(&counting, true);
+	free(malloc(1));
+	free(calloc(1, 1));
+	free(strdup("x"));
+	atomic_store(&counting, false);
+	assert_int_equal(atomic_load(&allocations), 6);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_counter_counts),
+		cmocka_unit_test(uring_requests_allocate_nothing),
+		cmocka_unit_test(thread_pool_requests_allocate_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
