@@ -24,8 +24,7 @@ struct options {
 
 static const struct syntax_option option_rows[] = {
 	{ "start", 0, "SECTORS", SYNTAX_NUMBER, offsetof(struct options, start_sector), 0,
-	  INT64_MAX / TI_SECTOR_BYTES, "where the superblock is on META, in sectors of 512 bytes",
-	  "0" },
+	  INT64_MAX / TI_SECTOR_BYTES, "sector of META where the superblock is", "0" },
 	{ "json", 'j', NULL, SYNTAX_FLAG, offsetof(struct options, json), 0, 0,
 	  "print a JSON object", NULL },
 	{ "verbose", 'v', NULL, SYNTAX_FLAG, offsetof(struct options, verbose), 0, 0,

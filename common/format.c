@@ -16,15 +16,14 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "clock.h"
 #include "journal_format.h"
+#include "memory.h"
 #include "sweep.h"
 
-#define BUFFER_ALIGN	     4096
 #define JOURNAL_BUFFER_BYTES ((size_t)1 << 20)
 
 static const char marker[] = "tcmu-integrity: this device is being formatted\n";
@@ -157,11 +156,12 @@ static int write_journal(struct ti_queue *q, const struct ti_geometry *geo, stru
 	size_t section_bytes = (size_t)geo->section_sectors * TI_SECTOR_BYTES;
 	size_t batch = JOURNAL_BUFFER_BYTES / section_bytes;
 	uint8_t *buf;
+	bool locked;
 	int err = 0;
 
 	/* A section has at most 392 sectors. */
 	assert(batch > 0);
-	buf = aligned_alloc(BUFFER_ALIGN, JOURNAL_BUFFER_BYTES);
+	buf = ti_memory_get(JOURNAL_BUFFER_BYTES, &locked);
 	if (!buf)
 		return ti_error_set(error, -ENOMEM, "there is no memory for buffers");
 	for (uint32_t section = 0; section < geo->journal_sections && !err;) {
@@ -174,7 +174,7 @@ static int write_journal(struct ti_queue *q, const struct ti_geometry *geo, stru
 		}
 		err = write_meta(q, offset, buf, len, "empty journal", error);
 	}
-	free(buf);
+	ti_memory_put(buf, JOURNAL_BUFFER_BYTES);
 	return err;
 }
 
@@ -206,14 +206,14 @@ int ti_format_write(struct ti_queue *q, const struct ti_format_plan *plan,
 {
 	const uint64_t sb_offset = plan->geo.start_sector * TI_SECTOR_BYTES;
 	uint8_t *buf;
+	bool locked;
 	int err;
 
-	buf = aligned_alloc(BUFFER_ALIGN, TI_SB_BYTES);
+	buf = ti_memory_get(TI_SB_BYTES, &locked);
 	if (!buf)
 		return ti_error_set(error, -ENOMEM, "there is no memory for buffers");
 
 	/* A crash from here on leaves the marker, never an old superblock over new tags. */
-	memset(buf, 0, TI_SB_BYTES);
 	memcpy(buf, marker, sizeof(marker));
 	err = write_meta(q, sb_offset, buf, TI_SB_BYTES, "marker of a new format", error);
 	if (!err)
@@ -231,6 +231,6 @@ int ti_format_write(struct ti_queue *q, const struct ti_format_plan *plan,
 	}
 	if (!err)
 		err = flush_meta(q, error);
-	free(buf);
+	ti_memory_put(buf, TI_SB_BYTES);
 	return err;
 }

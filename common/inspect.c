@@ -7,20 +7,19 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "format.h"
+#include "memory.h"
 
-#define BUFFER_ALIGN 4096
-
-/* Read the superblock's place into a new buffer, the caller's on success. */
+/* Read the superblock's place into new memory of TI_SB_BYTES, the caller's on success. */
 static int read_place(struct ti_queue *q, uint64_t start_sector, uint8_t **out,
 		      struct ti_error *error)
 {
 	const struct ti_device_info *meta = &q->dev[TI_META];
 	uint64_t sectors = meta->size / TI_SECTOR_BYTES;
 	uint8_t *buf;
+	bool locked;
 	int err;
 
 	*out = NULL;
@@ -38,13 +37,13 @@ static int read_place(struct ti_queue *q, uint64_t start_sector, uint8_t **out,
 				    "a multiple of %u",
 				    meta->name, meta->logical_block_size, start_sector,
 				    meta->logical_block_size / TI_SECTOR_BYTES);
-	buf = aligned_alloc(BUFFER_ALIGN, TI_SB_BYTES);
+	buf = ti_memory_get(TI_SB_BYTES, &locked);
 	if (!buf)
 		return ti_error_set(error, -ENOMEM, "there is no memory for buffers");
 	err = ti_queue_sync(q, TI_IO_READ, TI_META, start_sector * TI_SECTOR_BYTES, buf,
 			    TI_SB_BYTES);
 	if (err) {
-		free(buf);
+		ti_memory_put(buf, TI_SB_BYTES);
 		return ti_error_set(error, err,
 				    "reading the superblock at sector %" PRIu64 " of %s failed: %s",
 				    start_sector, meta->name, strerror(-err));
@@ -78,7 +77,7 @@ int ti_inspect_place(struct ti_queue *q, uint64_t start_sector, enum ti_place *p
 		*place = TI_PLACE_SUPERBLOCK;
 		break;
 	}
-	free(buf);
+	ti_memory_put(buf, TI_SB_BYTES);
 	return 0;
 }
 
@@ -99,7 +98,7 @@ int ti_inspect_superblock(struct ti_queue *q, uint64_t start_sector, struct ti_s
 				   name);
 	else
 		err = ti_superblock_parse(buf, name, sb, error);
-	free(buf);
+	ti_memory_put(buf, TI_SB_BYTES);
 	return err;
 }
 

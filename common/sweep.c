@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "memory.h"
 
 /* One transfer on the data device. */
 #define PART_BYTES ((size_t)1 << 20)
@@ -31,8 +32,7 @@
 #define READ_CHUNK_BYTES ((size_t)4 << 20)
 #define WIPE_CHUNK_BYTES ((size_t)16 << 20)
 
-#define SLOTS	     4
-#define BUFFER_ALIGN 4096
+#define SLOTS 4
 
 enum slot_state {
 	SLOT_FREE,
@@ -63,6 +63,8 @@ struct sweep {
 	int err;	     /* the first error; nothing new is started after it */
 	size_t chunk_blocks; /* of every chunk but the last */
 	uint64_t next_block; /* of the next chunk to start */
+	size_t data_bytes;   /* of a slot's buffers */
+	size_t tag_bytes;
 	unsigned slots;
 	uint64_t started; /* chunks; chunk n is in slot n % slots */
 	uint64_t retired;
@@ -327,28 +329,28 @@ size_t ti_sweep_chunk_blocks(const struct ti_queue *q, const struct ti_geometry 
 
 static int get_buffers(struct sweep *s)
 {
-	size_t data_bytes = s->chunk_blocks * s->geo->block_size;
-	size_t tag_bytes =
-		round_up(s->chunk_blocks * s->geo->tag_size, s->q->dev[TI_META].logical_block_size);
+	/* Swapped out buffers would only be slow here. */
+	bool locked;
 
-	data_bytes = round_up(data_bytes, BUFFER_ALIGN);
-	tag_bytes = round_up(tag_bytes, BUFFER_ALIGN);
+	s->tag_bytes =
+		round_up(s->chunk_blocks * s->geo->tag_size, s->q->dev[TI_META].logical_block_size);
+	s->data_bytes = round_up(s->chunk_blocks * s->geo->block_size,
+				 s->q->dev[TI_DATA].logical_block_size);
 	if (s->options->kind == TI_SWEEP_WIPE) {
-		s->zeros = aligned_alloc(BUFFER_ALIGN, PART_BYTES);
+		s->zeros = ti_memory_get(PART_BYTES, &locked);
 		if (!s->zeros)
 			return -ENOMEM;
-		memset(s->zeros, 0, PART_BYTES);
 	}
 	for (unsigned i = 0; i < s->slots; i++) {
 		struct slot *slot = &s->slot[i];
 
 		slot->sweep = s;
-		slot->chunk.tags = aligned_alloc(BUFFER_ALIGN, tag_bytes);
+		slot->chunk.tags = ti_memory_get(s->tag_bytes, &locked);
 		if (!slot->chunk.tags)
 			return -ENOMEM;
 		if (s->zeros)
 			continue;
-		slot->chunk.data = aligned_alloc(BUFFER_ALIGN, data_bytes);
+		slot->chunk.data = ti_memory_get(s->data_bytes, &locked);
 		if (!slot->chunk.data)
 			return -ENOMEM;
 	}
@@ -358,10 +360,10 @@ static int get_buffers(struct sweep *s)
 static void put_buffers(struct sweep *s)
 {
 	for (unsigned i = 0; i < s->slots; i++) {
-		free(s->slot[i].chunk.data);
-		free(s->slot[i].chunk.tags);
+		ti_memory_put(s->slot[i].chunk.data, s->data_bytes);
+		ti_memory_put(s->slot[i].chunk.tags, s->tag_bytes);
 	}
-	free(s->zeros);
+	ti_memory_put(s->zeros, PART_BYTES);
 }
 
 int ti_sweep(struct ti_queue *q, const struct ti_geometry *geo, const struct ti_hash *hash,
