@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+#include "fake_tcmu.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libtcmu_common.h"
+#include "libtcmu_log.h"
+
+struct tcmu_device {
+	char cfgstring[300];
+	uint32_t block_size, max_xfer_len, opt_xcopy_len, unmap_align;
+	uint64_t num_lbas;
+	bool write_cache, solid_state, fenced;
+	void *private;
+
+	pthread_mutex_t lock;
+	pthread_cond_t completed;
+	unsigned outstanding;
+};
+
+/* A command as the runner has it: one piece of memory, given back at completion. */
+struct runner_command {
+	struct tcmur_cmd cmd;
+	struct tcmulib_cmd lib;
+	struct iovec iov[3];
+	uint8_t cdb[16];
+	struct fake_command *fake;
+};
+
+static struct tcmur_handler *registered;
+
+static void die(const char *what)
+{
+	fprintf(stderr, "fake tcmu-runner: %s\n", what);
+	abort();
+}
+
+static unsigned cdb_length(uint8_t opcode)
+{
+	static const unsigned group[8] = { 6, 10, 10, 0, 16, 12, 0, 0 };
+
+	return group[opcode >> 5];
+}
+
+/* --- devices --- */
+
+struct tcmu_device *fake_device(const char *cfgstring, uint32_t block_size, uint64_t bytes)
+{
+	struct tcmu_device *dev = calloc(1, sizeof(*dev));
+
+	snprintf(dev->cfgstring, sizeof(dev->cfgstring), "%s", cfgstring);
+	dev->block_size = block_size;
+	dev->num_lbas = bytes / block_size;
+	dev->max_xfer_len = 2048;
+	pthread_mutex_init(&dev->lock, NULL);
+	pthread_cond_init(&dev->completed, NULL);
+	return dev;
+}
+
+void fake_device_free(struct tcmu_device *dev)
+{
+	if (dev->outstanding)
+		die("a device goes away with commands under way");
+	pthread_cond_destroy(&dev->completed);
+	pthread_mutex_destroy(&dev->lock);
+	free(dev);
+}
+
+char *tcmu_dev_get_cfgstring(struct tcmu_device *dev)
+{
+	return dev->cfgstring;
+}
+
+const char *tcmu_dev_get_uio_name(struct tcmu_device *dev)
+{
+	(void)dev;
+	return "uio7";
+}
+
+uint32_t tcmu_dev_get_block_size(struct tcmu_device *dev)
+{
+	return dev->block_size;
+}
+
+uint64_t tcmu_dev_get_num_lbas(struct tcmu_device *dev)
+{
+	return dev->num_lbas;
+}
+
+uint64_t tcmu_lba_to_byte(struct tcmu_device *dev, uint64_t lba)
+{
+	return lba * dev->block_size;
+}
+
+uint32_t tcmu_dev_get_max_xfer_len(struct tcmu_device *dev)
+{
+	return dev->max_xfer_len;
+}
+
+void tcmu_dev_set_max_xfer_len(struct tcmu_device *dev, uint32_t len)
+{
+	dev->max_xfer_len = len;
+}
+
+void tcmu_dev_set_opt_xcopy_rw_len(struct tcmu_device *dev, uint32_t len)
+{
+	dev->opt_xcopy_len = len;
+}
+
+void tcmu_dev_set_opt_unmap_gran(struct tcmu_device *dev, uint32_t len, bool split)
+{
+	(void)dev;
+	(void)len;
+	(void)split;
+}
+
+void tcmu_dev_set_unmap_gran_align(struct tcmu_device *dev, uint32_t len)
+{
+	dev->unmap_align = len;
+}
+
+void tcmu_dev_set_write_cache_enabled(struct tcmu_device *dev, bool enabled)
+{
+	dev->write_cache = enabled;
+}
+
+void tcmu_dev_set_solid_state_media(struct tcmu_device *dev, bool solid_state)
+{
+	dev->solid_state = solid_state;
+}
+
+char *tcmu_cfgfs_dev_get_wwn(struct tcmu_device *dev)
+{
+	(void)dev;
+	return strdup("00000000-0000-0000-0000-000000000001");
+}
+
+void *tcmur_dev_get_private(struct tcmu_device *dev)
+{
+	return dev->private;
+}
+
+void tcmur_dev_set_private(struct tcmu_device *dev, void *private)
+{
+	dev->private = private;
+}
+
+bool fake_write_cache(const struct tcmu_device *dev)
+{
+	return dev->write_cache;
+}
+
+uint32_t fake_unmap_align(const struct tcmu_device *dev)
+{
+	return dev->unmap_align;
+}
+
+void fake_fence(struct tcmu_device *dev, bool fenced)
+{
+	dev->fenced = fenced;
+}
+
+int tcmur_register_handler(struct tcmur_handler *handler)
+{
+	registered = handler;
+	return 0;
+}
+
+struct tcmur_handler *fake_handler(void)
+{
+	return registered;
+}
+
+/* --- the log --- */
+
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+static char log_text[1 << 16];
+
+static void log_line(const char *fmt, va_list args)
+{
+	char line[255]; /* as long as the runner's */
+	size_t used;
+
+	vsnprintf(line, sizeof(line), fmt, args);
+	pthread_mutex_lock(&log_lock);
+	used = strlen(log_text);
+	snprintf(log_text + used, sizeof(log_text) - used, "%s", line);
+	pthread_mutex_unlock(&log_lock);
+}
+
+#define LOG_FUNCTION(name)                                                                         \
+	void name(struct tcmu_device *dev, const char *funcname, int linenr, const char *fmt, ...) \
+	{                                                                                          \
+		va_list args;                                                                      \
+		(void)dev;                                                                         \
+		(void)funcname;                                                                    \
+		(void)linenr;                                                                      \
+		va_start(args, fmt);                                                               \
+		log_line(fmt, args);                                                               \
+		va_end(args);                                                                      \
+	}
+
+LOG_FUNCTION(tcmu_err_message)
+LOG_FUNCTION(tcmu_warn_message)
+LOG_FUNCTION(tcmu_info_message)
+LOG_FUNCTION(tcmu_dbg_message)
+
+bool fake_logged(const char *part)
+{
+	bool found;
+
+	pthread_mutex_lock(&log_lock);
+	found = strstr(log_text, part) != NULL;
+	pthread_mutex_unlock(&log_lock);
+	return found;
+}
+
+void fake_log_clear(void)
+{
+	pthread_mutex_lock(&log_lock);
+	log_text[0] = '\0';
+	pthread_mutex_unlock(&log_lock);
+}
+
+/* --- commands --- */
+
+static struct runner_command *runner_command(struct tcmur_cmd *cmd)
+{
+	return (struct runner_command *)(void *)cmd;
+}
+
+/* What tcmulib_command_complete() and free() do. */
+static void complete(struct tcmu_device *dev, struct tcmur_cmd *cmd, int status)
+{
+	struct runner_command *rc = runner_command(cmd);
+	struct fake_command *fake = rc->fake;
+
+	pthread_mutex_lock(&dev->lock);
+	if (fake->done)
+		die("a command was completed twice");
+	fake->status = status;
+	memcpy(fake->sense, rc->lib.sense_buf, sizeof(fake->sense));
+	memset(rc, 0xdd, sizeof(*rc));
+	free(rc);
+	fake->done = true;
+	dev->outstanding--;
+	pthread_cond_broadcast(&dev->completed);
+	pthread_mutex_unlock(&dev->lock);
+}
+
+static void generic_done(struct tcmu_device *dev, struct tcmur_cmd *cmd, int status)
+{
+	complete(dev, cmd, status);
+}
+
+void tcmur_cmd_complete(struct tcmu_device *dev, void *data, int status)
+{
+	struct tcmur_cmd *cmd = data;
+
+	if (!cmd->done)
+		die("tcmur_cmd_complete() for a command without ->done");
+	cmd->done(dev, cmd, status);
+}
+
+static struct runner_command *make(struct tcmu_device *dev, struct fake_command *fake)
+{
+	struct runner_command *rc = malloc(sizeof(*rc));
+	size_t first = fake->len / 2 & ~(size_t)511;
+
+	/* The runner zeroes struct tcmur_cmd and nothing else. */
+	memset(rc, 0xa5, sizeof(*rc));
+	memset(&rc->cmd, 0, sizeof(rc->cmd));
+	rc->cmd.lib_cmd = &rc->lib;
+	rc->fake = fake;
+	memcpy(rc->cdb, fake->cdb, sizeof(rc->cdb));
+	memset(rc->cdb + cdb_length(fake->cdb[0]), 0xee, 16 - cdb_length(fake->cdb[0]));
+	rc->lib.cdb = rc->cdb;
+	rc->lib.iovec = rc->iov;
+	rc->lib.iov_cnt = 0;
+	if (first)
+		rc->iov[rc->lib.iov_cnt++] = (struct iovec){ fake->data, first };
+	if (fake->len > first)
+		rc->iov[rc->lib.iov_cnt++] =
+			(struct iovec){ fake->data + first, fake->len - first };
+	fake->done = false;
+	pthread_mutex_lock(&dev->lock);
+	dev->outstanding++;
+	pthread_mutex_unlock(&dev->lock);
+	return rc;
+}
+
+/* What the core does with a command that handle_cmd() has left to it. */
+static int core(struct tcmu_device *dev, struct tcmur_cmd *cmd)
+{
+	int status;
+
+	switch (cmd->lib_cmd->cdb[0]) {
+	case 0x00:
+		return TCMU_STS_OK;
+	case 0x35:
+	case 0x91:
+		if (dev->fenced)
+			return TCMU_STS_FENCED;
+		cmd->done = generic_done;
+		status = registered->flush(dev, cmd);
+		return status ? status : TCMU_STS_ASYNC_HANDLED;
+	default:
+		return TCMU_STS_NOT_HANDLED;
+	}
+}
+
+void fake_issue(struct tcmu_device *dev, struct fake_command *fake)
+{
+	struct tcmur_cmd *cmd = &make(dev, fake)->cmd;
+	int status = registered->handle_cmd(dev, cmd);
+
+	if (status == TCMU_STS_NOT_HANDLED)
+		status = core(dev, cmd);
+	if (status != TCMU_STS_ASYNC_HANDLED)
+		complete(dev, cmd, status);
+}
+
+void fake_wait(struct tcmu_device *dev, struct fake_command *fake)
+{
+	int old;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old); /* not with the lock held */
+	pthread_mutex_lock(&dev->lock);
+	while (!fake->done)
+		pthread_cond_wait(&dev->completed, &dev->lock);
+	pthread_mutex_unlock(&dev->lock);
+	pthread_setcancelstate(old, NULL);
+}
+
+int fake_run(struct tcmu_device *dev, struct fake_command *fake)
+{
+	fake_issue(dev, fake);
+	fake_wait(dev, fake);
+	return fake->status;
+}
+
+unsigned fake_outstanding(struct tcmu_device *dev)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&dev->lock);
+	n = dev->outstanding;
+	pthread_mutex_unlock(&dev->lock);
+	return n;
+}
+
+/* --- compound commands --- */
+
+struct compound {
+	unsigned left;
+	struct iovec iov;
+	size_t *depth;
+	const char *top; /* of the stack, where the first callback stood */
+	pthread_t thread;
+};
+
+static void compound_wrote(struct tcmu_device *dev, struct tcmur_cmd *cmd, int status);
+
+static void measure(struct compound *c)
+{
+	const char here = 0;
+	size_t depth;
+
+	if (!c->top || !pthread_equal(c->thread, pthread_self())) {
+		c->top = &here;
+		c->thread = pthread_self();
+	}
+	depth = (size_t)(c->top > &here ? c->top - &here : &here - c->top);
+	if (depth > *c->depth)
+		*c->depth = depth;
+}
+
+/* The next write, or the end. */
+static void compound_read(struct tcmu_device *dev, struct tcmur_cmd *cmd, int status)
+{
+	struct compound *c = cmd->cmd_state;
+
+	measure(c);
+	if (status == TCMU_STS_OK && c->left > 0) {
+		c->left--;
+		cmd->done = compound_wrote;
+		status = registered->write(dev, cmd, &c->iov, 1, c->iov.iov_len, 0);
+		if (status == TCMU_STS_OK)
+			return;
+	}
+	complete(dev, cmd, status);
+}
+
+static void compound_wrote(struct tcmu_device *dev, struct tcmur_cmd *cmd, int status)
+{
+	struct compound *c = cmd->cmd_state;
+
+	measure(c);
+	if (status == TCMU_STS_OK) {
+		cmd->done = compound_read;
+		status = registered->read(dev, cmd, &c->iov, 1, c->iov.iov_len, 0);
+		if (status == TCMU_STS_OK)
+			return;
+	}
+	complete(dev, cmd, status);
+}
+
+int fake_compound(struct tcmu_device *dev, void *buffer, size_t len, unsigned steps, size_t *depth)
+{
+	struct compound c = { .left = steps, .iov = { buffer, len }, .depth = depth };
+	struct fake_command fake = { .cdb = { 0x2e } };
+	struct tcmur_cmd *cmd = &make(dev, &fake)->cmd;
+
+	*depth = 0;
+	memset(cmd->lib_cmd->sense_buf, 0, sizeof(cmd->lib_cmd->sense_buf));
+	cmd->cmd_state = &c;
+	compound_read(dev, cmd, TCMU_STS_OK);
+	fake_wait(dev, &fake);
+	return fake.status;
+}
+
+int fake_core_flush(struct tcmu_device *dev)
+{
+	struct fake_command fake = { .cdb = { 0x35 } };
+	struct tcmur_cmd *cmd = &make(dev, &fake)->cmd;
+	int status;
+
+	cmd->done = generic_done;
+	status = registered->flush(dev, cmd);
+	if (status != TCMU_STS_OK)
+		complete(dev, cmd, status);
+	fake_wait(dev, &fake);
+	return fake.status;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * A tcmu-runner for tests: what the handler calls of it, and a command path that treats commands as
+ * tcmu-runner 1.5.4 does with nr_threads = 0.
+ *
+ * Unlike the real one it minds: a command that is completed twice, or without ->done, aborts the
+ * test; its memory is given back at completion, so that the sanitizers see whoever still uses it.
+ */
+#ifndef FAKE_TCMU_H
+#define FAKE_TCMU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tcmu-runner.h"
+#include "tcmur_device.h"
+
+/** One command and, when it has been completed, its outcome.  The test's, until it is done. */
+struct fake_command {
+	uint8_t cdb[16];
+	uint8_t *data; /* the initiator's buffer */
+	size_t len;
+
+	bool done;
+	int status; /* TCMU_STS_* */
+	uint8_t sense[SENSE_BUFFERSIZE];
+};
+
+/** A device as it is before ->open(). */
+struct tcmu_device *fake_device(const char *cfgstring, uint32_t block_size, uint64_t bytes);
+void fake_device_free(struct tcmu_device *dev);
+
+/** What the handler registered; NULL before handler_init(). */
+struct tcmur_handler *fake_handler(void);
+
+/** Let the command thread (the caller) process one command.  It may be done on return, or later. */
+void fake_issue(struct tcmu_device *dev, struct fake_command *command);
+
+/** Wait until it is done. */
+void fake_wait(struct tcmu_device *dev, struct fake_command *command);
+
+/** Both; returns the status. */
+int fake_run(struct tcmu_device *dev, struct fake_command *command);
+
+/** Commands that are not done. */
+unsigned fake_outstanding(struct tcmu_device *dev);
+
+/** From now on the core itself refuses commands that go to ->flush(), as ALUA may. */
+void fake_fence(struct tcmu_device *dev, bool fenced);
+
+/**
+ * A compound command of the core's: @steps writes of the buffer, each read back, of @blocks blocks
+ * at LBA 0, one after the other.  Returns once it is done; *@depth becomes the most stack that the
+ * core's callbacks found in use below them.
+ */
+int fake_compound(struct tcmu_device *dev, void *buffer, size_t len, unsigned steps, size_t *depth);
+
+/** ->flush() as the core would call it for a command of its own. */
+int fake_core_flush(struct tcmu_device *dev);
+
+/** Has a line with @part been logged since the last fake_log_clear()? */
+bool fake_logged(const char *part);
+void fake_log_clear(void);
+
+/** What tcmu_dev_set_*() was told. */
+bool fake_write_cache(const struct tcmu_device *dev);
+uint32_t fake_unmap_align(const struct tcmu_device *dev);
+
+#endif

@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * Commands through handle_cmd(), ->flush() and the core's callouts, over a real engine on files,
+ * with the completion thread beside the command thread.  The fake runner aborts when a command is
+ * completed twice or before it may be.
+ */
+#include "disk.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fake_tcmu.h"
+#include "file_pair.h"
+
+int handler_init(void);
+
+#define BYTES	 (4U << 20)
+#define MAX_DATA (256U * 512U)
+
+/* Set by main() before each group. */
+static const char *backend_option;
+
+struct fixture {
+	struct file_pair pair;
+	struct tcmu_device *dev;
+	struct ti_disk *disk;
+	uint32_t block_size;
+};
+
+static void open_with(struct fixture *f, uint32_t integrity_block, uint32_t block_size,
+		      unsigned contexts)
+{
+	struct ti_error error = { 0 };
+	struct ti_config config;
+
+	file_pair_make(&f->pair, integrity_block, BYTES, backend_option);
+	f->block_size = block_size;
+	f->dev = fake_device(f->pair.config, block_size, f->pair.bytes);
+	assert_int_equal(ti_config_parse(f->pair.config, &config, &error), 0);
+	if (ti_disk_open(f->dev, &config, contexts, &f->disk, &error))
+		fail_msg("%s", error.text);
+	tcmur_dev_set_private(f->dev, f->disk);
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	if (!fake_handler())
+		assert_int_equal(handler_init(), 0);
+	fake_log_clear();
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	if (f->disk)
+		assert_int_equal(ti_disk_close(f->disk), 0);
+	if (f->dev)
+		fake_device_free(f->dev);
+	file_pair_remove(&f->pair);
+	free(f);
+	return 0;
+}
+
+static struct fixture *opened(void **state, unsigned contexts)
+{
+	struct fixture *f = *state;
+
+	open_with(f, 512, 512, contexts);
+	return f;
+}
+
+/* --- commands --- */
+
+static void rw(struct fake_command *c, uint8_t opcode, uint32_t lba, uint16_t blocks, void *data,
+	       size_t len)
+{
+	*c = (struct fake_command){ .cdb = { opcode }, .data = data, .len = len };
+	ti_put_be32(c->cdb + 2, lba);
+	ti_put_be16(c->cdb + 7, blocks);
+}
+
+static int run_rw(struct fixture *f, uint8_t opcode, uint32_t lba, uint16_t blocks, void *data)
+{
+	struct fake_command c;
+
+	rw(&c, opcode, lba, blocks, data, (size_t)blocks * f->block_size);
+	return fake_run(f->dev, &c);
+}
+
+#define READ_10	 0x28
+#define WRITE_10 0x2a
+#define SYNC_10	 0x35
+
+static void fill(uint8_t *data, size_t len, unsigned seed)
+{
+	for (size_t i = 0; i < len; i++)
+		data[i] = (uint8_t)(rand_r(&seed) >> 8);
+}
+
+static void what_is_written_is_read(void **state)
+{
+	struct fixture *f = opened(state, 0);
+	uint8_t in[64 * 512], out[64 * 512];
+
+	fill(in, sizeof(in), 1);
+	assert_int_equal(run_rw(f, WRITE_10, 5, 64, in), TCMU_STS_OK);
+	assert_int_equal(run_rw(f, READ_10, 5, 64, out), TCMU_STS_OK);
+	assert_memory_equal(in, out, sizeof(in));
+	assert_int_equal(run_rw(f, SYNC_10, 0, 0, NULL), TCMU_STS_OK);
+	assert_int_equal(run_rw(f, READ_10, 5 + 64, 1, out), TCMU_STS_OK); /* formatted: zeroes */
+	assert_int_equal(out[0] | out[511], 0);
+	/* The core's own still reach it. */
+	assert_int_equal(fake_run(f->dev, &(struct fake_command){ .cdb = { 0x00 } }), TCMU_STS_OK);
+	assert_int_equal(fake_run(f->dev, &(struct fake_command){ .cdb = { 0xa3, 0x0c } }),
+			 TCMU_STS_NOT_HANDLED);
+}
+
+/* CDBs of 6, 12 and 16 bytes: each kind as the first command, which learns, and as a later one. */
+static void every_kind_of_cdb_may_come_first(void **state)
+{
+	static const uint8_t first[][16] = {
+		{ 0x0a, 0, 0, 3, 1 },
+		{ 0x2a, 0, 0, 0, 0, 3, 0, 0, 1 },
+		{ 0xaa, 0, 0, 0, 0, 3, 0, 0, 0, 1 },
+		{ 0x8a, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 1 },
+		{ 0x93, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 1 },
+		{ 0x41, 0, 0, 0, 0, 3, 0, 0, 1 },
+	};
+	struct fixture *f = *state;
+	uint8_t in[512], out[512];
+
+	for (size_t i = 0; i < sizeof(first) / sizeof(first[0]); i++) {
+		for (unsigned again = 0; again < 2; again++) {
+			struct fake_command c = { .data = in, .len = 512 };
+
+			if (!again)
+				open_with(f, 512, 512, 0);
+			memcpy(c.cdb, first[i], 16);
+			fill(in, sizeof(in), (unsigned)i * 2 + again);
+			assert_int_equal(fake_run(f->dev, &c), TCMU_STS_OK);
+			assert_int_equal(run_rw(f, READ_10, 3, 1, out), TCMU_STS_OK);
+			assert_memory_equal(in, out, 512);
+		}
+		assert_int_equal(ti_disk_close(f->disk), 0);
+		fake_device_free(f->dev);
+		file_pair_remove(&f->pair);
+		f->disk = NULL;
+		f->dev = NULL;
+	}
+}
+
+static void a_first_command_that_the_core_refuses_does_no_harm(void **state)
+{
+	struct fixture *f = opened(state, 0);
+	uint8_t block[512] = { 1 };
+
+	fake_fence(f->dev, true);
+	assert_int_equal(run_rw(f, WRITE_10, 0, 1, block), TCMU_STS_FENCED);
+	assert_int_equal(run_rw(f, WRITE_10, 0, 1, block), TCMU_STS_FENCED);
+	fake_fence(f->dev, false);
+	assert_int_equal(run_rw(f, READ_10, 0, 1, block), TCMU_STS_OK);
+	assert_int_equal(block[0], 0);
+	/* What has been learned stays. */
+	fake_fence(f->dev, true);
+	assert_int_equal(run_rw(f, READ_10, 0, 1, block), TCMU_STS_OK);
+}
+
+static void a_bad_first_command_teaches_nothing(void **state)
+{
+	struct fixture *f = opened(state, 0);
+	struct fake_command c;
+	uint8_t block[512];
+
+	rw(&c, READ_10, 0xffffffff, 1, block, 512);
+	assert_int_equal(fake_run(f->dev, &c), TCMU_STS_PASSTHROUGH_ERR);
+	assert_int_equal(c.sense[12], 0x21);
+	assert_null(f->disk->done);
+	assert_int_equal(run_rw(f, READ_10, 0, 1, block), TCMU_STS_OK);
+	assert_non_null(f->disk->done);
+}
+
+static void sense_data_are_clean_for_the_core(void **state)
+{
+	static const uint8_t zeros[SENSE_BUFFERSIZE];
+	struct fixture *f = opened(state, 0);
+	struct fake_command c = { .cdb = { 0x89 } }; /* COMPARE AND WRITE */
+
+	fake_run(f->dev, &c);
+	assert_memory_equal(c.sense, zeros, sizeof(zeros));
+}
+
+/* --- many at once --- */
+
+#define DEPTH 64U
+
+struct flight {
+	struct fake_command c;
+	uint8_t *data;
+	unsigned op; /* of the four below */
+	uint32_t lba;
+	unsigned blocks;
+};
+
+/* Random commands, each slot in its own range, checked against what must be there. */
+static void pound(struct fixture *f, unsigned rounds, unsigned seed)
+{
+	struct flight *all = calloc(DEPTH, sizeof(*all));
+	uint8_t *model = calloc(1, BYTES);
+	unsigned slice = (unsigned)(f->pair.bytes / f->block_size / DEPTH);
+
+	for (unsigned i = 0; i < DEPTH; i++) {
+		all[i].data = malloc(MAX_DATA);
+		all[i].c.done = true;
+	}
+	for (unsigned n = 0; n < rounds + DEPTH; n++) {
+		struct flight *x = &all[n % DEPTH];
+		uint8_t *there;
+
+		if (n >= DEPTH) {
+			fake_wait(f->dev, &x->c);
+			assert_int_equal(x->c.status, TCMU_STS_OK);
+			there = model + (size_t)x->lba * f->block_size;
+			if (x->op == 0 &&
+			    memcmp(x->data, there, (size_t)x->blocks * f->block_size) != 0)
+				fail_msg("round %u: wrong data at %u", n, x->lba);
+		}
+		if (n >= rounds)
+			continue;
+		x->op = (unsigned)rand_r(&seed) % 5;
+		x->blocks = 1 + (unsigned)rand_r(&seed) % 16;
+		x->lba = n % DEPTH * slice + (unsigned)rand_r(&seed) % (slice - x->blocks + 1);
+		there = model + (size_t)x->lba * f->block_size;
+		switch (x->op) {
+		case 0:
+			rw(&x->c, READ_10, x->lba, (uint16_t)x->blocks, x->data,
+			   (size_t)x->blocks * f->block_size);
+			break;
+		case 1:
+		case 2:
+			fill(x->data, (size_t)x->blocks * f->block_size, n);
+			memcpy(there, x->data, (size_t)x->blocks * f->block_size);
+			rw(&x->c, WRITE_10, x->lba, (uint16_t)x->blocks, x->data,
+			   (size_t)x->blocks * f->block_size);
+			if (n % 7 == 0)
+				x->c.cdb[1] = 0x08; /* FUA */
+			break;
+		case 3:
+			fill(x->data, f->block_size, n);
+			for (unsigned i = 0; i < x->blocks; i++)
+				memcpy(there + (size_t)i * f->block_size, x->data, f->block_size);
+			rw(&x->c, 0x41, x->lba, (uint16_t)x->blocks, x->data, f->block_size);
+			break;
+		default:
+			rw(&x->c, SYNC_10, 0, 0, NULL, 0);
+			x->c.cdb[1] = n % 2 ? 0x02 : 0; /* IMMED */
+			break;
+		}
+		fake_issue(f->dev, &x->c);
+	}
+	assert_int_equal(fake_outstanding(f->dev), 0);
+	for (unsigned i = 0; i < DEPTH; i++)
+		free(all[i].data);
+	free(all);
+	free(model);
+}
+
+static void each_command_is_completed_once(void **state)
+{
+	pound(opened(state, 0), 4000, 1);
+}
+
+static void commands_wait_for_contexts_in_line(void **state)
+{
+	pound(opened(state, 3), 3000, 2);
+}
+
+static void one_context_is_enough(void **state)
+{
+	pound(opened(state, 1), 1000, 3);
+}
+
+static void blocks_of_4096_work_alike(void **state)
+{
+	open_with(*state, 4096, 4096, 5);
+	pound(*state, 1000, 4);
+}
+
+static void a_waiting_command_may_find_the_lun_smaller(void **state)
+{
+	struct fixture *f = opened(state, 1);
+	struct fake_command c[40];
+	uint8_t block[512] = { 0 };
+	struct ti_error error = { 0 };
+	unsigned refused = 0;
+
+	assert_int_equal(run_rw(f, READ_10, 0, 1, block), TCMU_STS_OK);
+	for (unsigned i = 0; i < 40; i++) {
+		rw(&c[i], WRITE_10, 4000 + i, 1, block, 512);
+		fake_issue(f->dev, &c[i]);
+		if (i == 20)
+			assert_int_equal(ti_disk_resize(f->disk, 4000 * 512, &error), 0);
+	}
+	for (unsigned i = 0; i < 40; i++) {
+		fake_wait(f->dev, &c[i]);
+		if (c[i].status == TCMU_STS_PASSTHROUGH_ERR) {
+			assert_int_equal(c[i].sense[12], 0x21);
+			refused++;
+		} else {
+			assert_int_equal(c[i].status, TCMU_STS_OK);
+			assert_true(i <= 20);
+		}
+	}
+	assert_true(refused >= 19);
+	assert_int_equal(ti_disk_resize(f->disk, f->pair.bytes, &error), 0);
+}
+
+/* --- IMMED --- */
+
+static void immed_is_answered_at_once_and_close_waits_for_it(void **state)
+{
+	struct fixture *f = opened(state, 0);
+	uint8_t block[512] = { 9 };
+	struct fake_command c;
+
+	for (unsigned i = 0; i < 20; i++) {
+		assert_int_equal(run_rw(f, WRITE_10, i, 1, block), TCMU_STS_OK);
+		rw(&c, SYNC_10, 0, 0, NULL, 0);
+		c.cdb[1] = 0x02;
+		fake_issue(f->dev, &c);
+		assert_true(c.done); /* not a wait in between */
+		assert_int_equal(c.status, TCMU_STS_OK);
+	}
+	assert_int_equal(ti_disk_close(f->disk), 0);
+	f->disk = NULL;
+}
+
+/* --- the core's callouts --- */
+
+static void compound_commands_need_no_stack(void **state)
+{
+	struct fixture *f = opened(state, 0);
+	uint8_t block[1024];
+	size_t depth;
+
+	fill(block, sizeof(block), 5);
+	assert_int_equal(run_rw(f, SYNC_10, 0, 0, NULL), TCMU_STS_OK);
+	assert_int_equal(fake_compound(f->dev, block, sizeof(block), 2000, &depth), TCMU_STS_OK);
+	if (depth > 64 * 1024)
+		fail_msg("%zu bytes of stack after 4000 steps", depth);
+	assert_int_equal(fake_core_flush(f->dev), TCMU_STS_OK);
+}
+
+static void callouts_without_a_context_are_put_off(void **state)
+{
+	struct fixture *f = opened(state, 1);
+	struct ti_context *only;
+	uint8_t block[512] = { 0 };
+	size_t depth;
+
+	pthread_mutex_lock(&f->disk->lock);
+	only = SLIST_FIRST(&f->disk->free);
+	SLIST_REMOVE_HEAD(&f->disk->free, link);
+	pthread_mutex_unlock(&f->disk->lock);
+	assert_int_equal(fake_compound(f->dev, block, 512, 1, &depth), TCMU_STS_NO_RESOURCE);
+	pthread_mutex_lock(&f->disk->lock);
+	SLIST_INSERT_HEAD(&f->disk->free, only, link);
+	pthread_mutex_unlock(&f->disk->lock);
+	assert_int_equal(fake_compound(f->dev, block, 512, 1, &depth), TCMU_STS_OK);
+}
+
+static void callouts_are_checked(void **state)
+{
+	struct fixture *f = opened(state, 0);
+	uint8_t block[512] = { 0 };
+	size_t depth;
+
+	/* Not whole sectors. */
+	assert_int_equal(fake_compound(f->dev, block, 100, 1, &depth), TCMU_STS_RANGE);
+}
+
+/* --- errors --- */
+
+static void a_damaged_block_is_reported_by_its_address(void **state)
+{
+	struct fixture *f = opened(state, 0);
+	uint8_t data[32 * 512];
+	struct fake_command c;
+
+	fill(data, sizeof(data), 6);
+	assert_int_equal(run_rw(f, WRITE_10, 100, 32, data), TCMU_STS_OK);
+	assert_int_equal(run_rw(f, SYNC_10, 0, 0, NULL), TCMU_STS_OK);
+	file_pair_damage(f->pair.data, 117 * 512 + 3, 1);
+	for (unsigned i = 0; i < 2; i++) {
+		rw(&c, READ_10, 100, 32, data, sizeof(data));
+		assert_int_equal(fake_run(f->dev, &c), TCMU_STS_PASSTHROUGH_ERR);
+		assert_int_equal(c.sense[0], 0xf0);
+		assert_int_equal(c.sense[2], 3);
+		assert_int_equal(ti_be32(c.sense + 3), 117);
+		assert_int_equal(c.sense[12], 0x11);
+	}
+	/* The LUN goes on, and writing mends. */
+	assert_int_equal(run_rw(f, READ_10, 100, 17, data), TCMU_STS_OK);
+	assert_int_equal(run_rw(f, READ_10, 118, 14, data), TCMU_STS_OK);
+	assert_int_equal(run_rw(f, WRITE_10, 117, 1, data), TCMU_STS_OK);
+	assert_int_equal(run_rw(f, READ_10, 100, 32, data), TCMU_STS_OK);
+	assert_true(fake_logged("tag mismatch"));
+}
+
+static void addresses_in_sense_data_count_blocks_of_the_lun(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t data[4 * 4096];
+	struct fake_command c;
+
+	open_with(f, 512, 4096, 0);
+	fill(data, sizeof(data), 7);
+	assert_int_equal(run_rw(f, WRITE_10, 8, 4, data), TCMU_STS_OK);
+	file_pair_damage(f->pair.data, 10 * 4096 + 512 * 5, 1);
+	rw(&c, READ_10, 8, 4, data, sizeof(data));
+	assert_int_equal(fake_run(f->dev, &c), TCMU_STS_PASSTHROUGH_ERR);
+	assert_int_equal(ti_be32(c.sense + 3), 10);
+}
+
+static void write_same_of_a_larger_block_is_tagged_right(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t in[4096], out[4 * 4096];
+	struct fake_command c;
+
+	open_with(f, 512, 4096, 0);
+	memset(in, 0x77, sizeof(in));
+	rw(&c, 0x41, 8, 4, in, sizeof(in));
+	assert_int_equal(fake_run(f->dev, &c), TCMU_STS_OK);
+	assert_int_equal(run_rw(f, READ_10, 8, 4, out), TCMU_STS_OK);
+	for (unsigned i = 0; i < 4; i++)
+		assert_memory_equal(out + i * 4096U, in, 4096);
+}
+
+/* --- end of life --- */
+
+struct runner_thread {
+	struct fixture *f;
+	struct fake_command c[8];
+	uint8_t block[8][512];
+	unsigned issued;
+};
+
+/* As the runner's command thread, which ends by cancellation and closes in its cleanup. */
+static void close_as_cleanup(void *arg)
+{
+	struct runner_thread *t = arg;
+
+	for (unsigned i = 0; i < 8; i++)
+		fake_wait(t->f->dev, &t->c[i]);
+	fake_handler()->close(t->f->dev);
+	t->f->disk = NULL;
+}
+
+static void *issue_until_cancelled(void *arg)
+{
+	struct runner_thread *t = arg;
+
+	pthread_cleanup_push(close_as_cleanup, t);
+	for (;;) {
+		struct fake_command *c = &t->c[t->issued % 8];
+
+		if (t->issued >= 8)
+			fake_wait(t->f->dev, c);
+		rw(c, t->issued % 3 ? WRITE_10 : SYNC_10, t->issued % 64, t->issued % 3 ? 1 : 0,
+		   t->block[t->issued % 8], t->issued % 3 ? 512 : 0);
+		fake_issue(t->f->dev, c);
+		if (t->issued++ > 100)
+			pthread_testcancel();
+	}
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+static void the_command_thread_may_be_cancelled_at_any_time(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned i = 0; i < 5; i++) {
+		struct runner_thread t = { .f = f };
+		pthread_t thread;
+
+		open_with(f, 512, 512, 0);
+		assert_int_equal(pthread_create(&thread, NULL, issue_until_cancelled, &t), 0);
+		usleep(20000);
+		pthread_cancel(thread);
+		pthread_join(thread, NULL);
+		assert_null(f->disk);
+		fake_device_free(f->dev);
+		f->dev = NULL;
+		file_pair_remove(&f->pair);
+	}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	static const char *const backends[] = { ";backend=threads", ";backend=auto" };
+	const struct CMUnitTest tests[] = {
+		TEST(what_is_written_is_read),
+		TEST(every_kind_of_cdb_may_come_first),
+		TEST(a_first_command_that_the_core_refuses_does_no_harm),
+		TEST(a_bad_first_command_teaches_nothing),
+		TEST(sense_data_are_clean_for_the_core),
+		TEST(each_command_is_completed_once),
+		TEST(commands_wait_for_contexts_in_line),
+		TEST(one_context_is_enough),
+		TEST(blocks_of_4096_work_alike),
+		TEST(a_waiting_command_may_find_the_lun_smaller),
+		TEST(immed_is_answered_at_once_and_close_waits_for_it),
+		TEST(compound_commands_need_no_stack),
+		TEST(callouts_without_a_context_are_put_off),
+		TEST(callouts_are_checked),
+		TEST(a_damaged_block_is_reported_by_its_address),
+		TEST(addresses_in_sense_data_count_blocks_of_the_lun),
+		TEST(write_same_of_a_larger_block_is_tagged_right),
+		TEST(the_command_thread_may_be_cancelled_at_any_time),
+	};
+	int failed = 0;
+
+	for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
+		backend_option = backends[i];
+		printf("%s\n", backends[i] + 1);
+		failed += cmocka_run_group_tests(tests, NULL, NULL);
+	}
+	return failed;
+}

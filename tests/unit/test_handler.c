@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * What the runner's main thread calls: registration, check_config(), open(), reconfig(), close(),
+ * and what is said when they refuse.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "libtcmu.h"
+
+#include "abi.h"
+#include "config.h"
+#include "fake_tcmu.h"
+#include "file_pair.h"
+#include "say.h"
+
+int handler_init(void);
+
+static struct file_pair pair;
+static struct tcmur_handler *handler;
+
+static int make_pair(void **state)
+{
+	(void)state;
+	file_pair_make(&pair, 512, 1 << 20, "");
+	fake_log_clear();
+	return 0;
+}
+
+static int remove_pair(void **state)
+{
+	(void)state;
+	file_pair_remove(&pair);
+	return 0;
+}
+
+static void it_registers_itself(void **state)
+{
+	(void)state;
+	assert_int_equal(handler_init(), 0);
+	handler = fake_handler();
+	assert_string_equal(handler->subtype, "integrity");
+	assert_ptr_equal(handler->cfg_desc, ti_config_describe());
+	assert_int_equal(handler->nr_threads, 0);
+	assert_null(handler->unmap);
+	assert_null(handler->writesame);
+	assert_null(handler->caw);
+}
+
+static void another_libtcmu_is_refused(void **state)
+{
+	struct ti_error error = { 0 };
+
+	(void)state;
+	assert_int_equal(ti_abi_check(&error), 0); /* the fake has the right name */
+	assert_int_equal(ti_abi_check_file("/bin/sh", &error), -ELIBBAD);
+	assert_non_null(strstr(error.text, TI_LIBTCMU));
+	memset(&error, 0, sizeof(error));
+	assert_int_equal(ti_abi_check_file("/nonexistent/libtcmu.so.2.2", &error), -ELIBBAD);
+}
+
+static void checked(const char *cfgstring, const char *part)
+{
+	char *reason = NULL;
+	bool good = handler->check_config(cfgstring, &reason);
+
+	if (good != !part)
+		fail_msg("'%s': %s", cfgstring, good ? "accepted" : reason);
+	if (part && !strstr(reason, part))
+		fail_msg("'%s': '%s' does not contain '%s'", cfgstring, reason, part);
+	free(reason);
+}
+
+static void check_config_finds_what_open_would(void **state)
+{
+	struct tcmu_device *dev = fake_device(pair.config, 512, pair.bytes);
+	char s[300];
+
+	(void)state;
+	checked(pair.config, NULL);
+	checked("integrity/", "the data device is missing");
+	snprintf(s, sizeof(s), "%s;cash_mb=1", pair.config);
+	checked(s, "did you mean 'cache_mb'");
+	snprintf(s, sizeof(s), "integrity/%s;meta=%s/nothing", pair.data, pair.dir);
+	checked(s, "does not exist");
+	snprintf(s, sizeof(s), "integrity/%s;meta=%s", pair.meta, pair.data);
+	checked(s, pair.data); /* exchanged: no superblock there */
+	/* A LUN that is open holds its pair, and says who it is. */
+	assert_int_equal(handler->open(dev, false), 0);
+	snprintf(s, sizeof(s), "%d", getpid());
+	checked(pair.config, s);
+	handler->close(dev);
+	checked(pair.config, NULL);
+	fake_device_free(dev);
+}
+
+/* Open must fail, say @part in the log and leave nothing behind: twice, as rtslib does. */
+static void open_fails(const char *config, uint32_t block_size, uint64_t bytes, const char *part)
+{
+	struct tcmu_device *dev = fake_device(config, block_size, bytes);
+
+	fake_log_clear();
+	assert_int_not_equal(handler->open(dev, false), 0);
+	assert_int_not_equal(handler->open(dev, false), 0);
+	if (!fake_logged(part))
+		fail_msg("not logged: %s", part);
+	assert_null(tcmur_dev_get_private(dev));
+	fake_device_free(dev);
+	checked(pair.config, NULL); /* nobody holds it */
+}
+
+static void open_refuses_what_cannot_be_served(void **state)
+{
+	struct file_pair large;
+
+	(void)state;
+	open_fails("integrity//dev/zero;meta=/dev/null", 512, 512, "open failed");
+	open_fails("int//dev/zero;meta=/dev/null", 512, 512, "does not start with");
+	open_fails(pair.config, 512, pair.bytes + 512, "more than");
+	open_fails(pair.config, 512, 0, "whole number");
+	open_fails(pair.config, 8192, pair.bytes, "hw_block_size");
+	open_fails(pair.config, 520, pair.bytes, "hw_block_size");
+	file_pair_make(&large, 4096, 1 << 20, "");
+	open_fails(large.config, 512, large.bytes, "hw_block_size=4096");
+	file_pair_remove(&large);
+	unlink(pair.data);
+	fake_log_clear();
+	{
+		struct tcmu_device *dev = fake_device(pair.config, 512, pair.bytes);
+
+		assert_int_not_equal(handler->open(dev, false), 0);
+		assert_true(fake_logged("does not exist"));
+		fake_device_free(dev);
+	}
+}
+
+static void a_second_opener_is_told_who_holds_the_pair(void **state)
+{
+	struct tcmu_device *first = fake_device(pair.config, 512, pair.bytes);
+	struct tcmu_device *second = fake_device(pair.config, 512, pair.bytes);
+	char pid[16];
+
+	(void)state;
+	assert_int_equal(handler->open(first, false), 0);
+	fake_log_clear();
+	assert_int_not_equal(handler->open(second, false), 0);
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	assert_true(fake_logged(pid));
+	handler->close(first);
+	assert_int_equal(handler->open(second, false), 0);
+	handler->close(second);
+	fake_device_free(first);
+	fake_device_free(second);
+}
+
+static void the_core_is_told_the_truth(void **state)
+{
+	struct tcmu_device *dev = fake_device(pair.config, 512, pair.bytes);
+
+	(void)state;
+	assert_int_equal(handler->open(dev, false), 0);
+	assert_true(fake_write_cache(dev));
+	assert_int_equal(fake_unmap_align(dev), 1);
+	assert_true(fake_logged("open data="));
+	assert_true(fake_logged("locked_memory="));
+	handler->close(dev);
+	assert_true(fake_logged("closed reads=0"));
+	fake_device_free(dev);
+}
+
+static int reconfig(struct tcmu_device *dev, struct tcmulib_cfg_info cfg)
+{
+	return handler->reconfig(dev, &cfg);
+}
+
+static void reconfig_takes_what_changes_nothing(void **state)
+{
+	struct tcmu_device *dev = fake_device(pair.config, 512, pair.bytes);
+	char same[300], other[300];
+
+	(void)state;
+	snprintf(same, sizeof(same), "%s;mode=direct;tcmur_cmd_time_out=3", pair.config);
+	snprintf(other, sizeof(other), "%s;cache_mb=1", pair.config);
+	assert_int_equal(handler->open(dev, false), 0);
+	assert_int_equal(reconfig(dev, (struct tcmulib_cfg_info){ .type = TCMULIB_CFG_DEV_CFGSTR,
+								  .data.dev_cfgstring = same }),
+			 0);
+	assert_int_equal(reconfig(dev, (struct tcmulib_cfg_info){ .type = TCMULIB_CFG_DEV_CFGSTR,
+								  .data.dev_cfgstring = other }),
+			 -EOPNOTSUPP);
+	assert_true(fake_logged("cannot be changed"));
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(
+			reconfig(dev, (struct tcmulib_cfg_info){ .type = TCMULIB_CFG_WRITE_CACHE,
+								 .data.write_cache = i }),
+			0);
+	handler->close(dev);
+	fake_device_free(dev);
+}
+
+static void the_size_can_be_changed_within_the_pair(void **state)
+{
+	struct tcmu_device *dev = fake_device(pair.config, 512, 512 * 10);
+	struct fake_command c = { .cdb = { 0x28, [5] = 10, [8] = 1 }, .len = 512 };
+	uint8_t block[512];
+
+	(void)state;
+	c.data = block;
+	assert_int_equal(handler->open(dev, false), 0);
+	assert_int_equal(fake_run(dev, &c), TCMU_STS_PASSTHROUGH_ERR);
+	assert_int_equal(reconfig(dev, (struct tcmulib_cfg_info){ .type = TCMULIB_CFG_DEV_SIZE,
+								  .data.dev_size = 512 * 11 }),
+			 0);
+	assert_int_equal(fake_run(dev, &c), TCMU_STS_OK);
+	assert_int_equal(
+		reconfig(dev, (struct tcmulib_cfg_info){ .type = TCMULIB_CFG_DEV_SIZE,
+							 .data.dev_size = pair.bytes + 512 }),
+		-EINVAL);
+	assert_true(fake_logged("resize refused"));
+	assert_int_equal(reconfig(dev, (struct tcmulib_cfg_info){ .type = TCMULIB_CFG_DEV_SIZE,
+								  .data.dev_size = 1000 }),
+			 -EINVAL);
+	assert_int_equal(fake_run(dev, &c), TCMU_STS_OK);
+	handler->close(dev);
+	fake_device_free(dev);
+}
+
+static void what_was_written_is_there_after_close(void **state)
+{
+	struct tcmu_device *dev = fake_device(pair.config, 512, pair.bytes);
+	uint8_t block[512];
+	struct fake_command c = { .cdb = { 0x2a, [5] = 7, [8] = 1 }, .data = block, .len = 512 };
+
+	(void)state;
+	memset(block, 0x42, sizeof(block));
+	assert_int_equal(handler->open(dev, false), 0);
+	assert_int_equal(fake_run(dev, &c), TCMU_STS_OK);
+	handler->close(dev);
+	assert_int_equal(handler->open(dev, false), 0);
+	memset(block, 0, sizeof(block));
+	c.cdb[0] = 0x28;
+	assert_int_equal(fake_run(dev, &c), TCMU_STS_OK);
+	assert_int_equal(block[0], 0x42);
+	assert_int_equal(block[511], 0x42);
+	handler->close(dev);
+	fake_device_free(dev);
+}
+
+/* The runner cuts at 255 bytes. */
+static void long_sentences_are_logged_whole(void **state)
+{
+	char text[700] = "";
+
+	(void)state;
+	for (unsigned i = 0; i < 60; i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "word%03u ", i);
+	ti_say(NULL, TI_LOG_ERR, "%s", text);
+	for (unsigned i = 0; i < 60; i++) {
+		char word[16];
+
+		snprintf(word, sizeof(word), "word%03u", i);
+		assert_true(fake_logged(word));
+	}
+	assert_true(fake_logged(" ...\nword"));
+	/* One that has no place to be cut at. */
+	fake_log_clear();
+	memset(text, 'x', 250);
+	snprintf(text + 250, 5, "end");
+	ti_say(NULL, TI_LOG_ERR, "%s", text);
+	assert_true(fake_logged("end\n"));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_pair, remove_pair)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(it_registers_itself),
+		TEST(another_libtcmu_is_refused),
+		TEST(check_config_finds_what_open_would),
+		TEST(open_refuses_what_cannot_be_served),
+		TEST(a_second_opener_is_told_who_holds_the_pair),
+		TEST(the_core_is_told_the_truth),
+		TEST(reconfig_takes_what_changes_nothing),
+		TEST(the_size_can_be_changed_within_the_pair),
+		TEST(what_was_written_is_there_after_close),
+		TEST(long_sentences_are_logged_whole),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
