@@ -207,6 +207,7 @@ lab_unload_modules() {
 lab_exit() {
 	local status=$? left
 	trap - EXIT ERR
+	trap '' INT TERM HUP
 	set +eE
 	lab_take_down
 	left=$(lab_leftovers)
