@@ -33,20 +33,20 @@ static int read_superblock(struct ti_lun *lun, uint64_t start_sector, struct ti_
 	    meta->size < TI_SB_BYTES || offset > meta->size - TI_SB_BYTES)
 		return ti_error_set(error, -EINVAL,
 				    "%s ends before the superblock's place at sector %" PRIu64
-				    ": check the start option and the device.",
+				    ": check the start option and the device",
 				    meta->name, start_sector);
 	if (offset % meta->logical_block_size != 0)
 		return ti_error_set(error, -EINVAL,
 				    "start=%" PRIu64 " is not a multiple of %s's %" PRIu32
-				    "-byte sectors.",
+				    "-byte sectors",
 				    start_sector, meta->name, meta->logical_block_size);
 	buf = ti_memory_get(TI_SB_BYTES, &locked);
 	if (buf == NULL)
-		return ti_error_set(error, -ENOMEM, "Out of memory.");
+		return ti_error_set(error, -ENOMEM, "out of memory");
 	err = ti_queue_sync(lun->queue, TI_IO_READ, TI_META, offset, buf, TI_SB_BYTES);
 	if (err != 0)
 		ti_error_set(error, err,
-			     "Cannot read the superblock of %s at sector %" PRIu64 ": %s.",
+			     "cannot read the superblock of %s at sector %" PRIu64 ": %s",
 			     meta->name, start_sector, strerror(-err));
 	else
 		err = ti_superblock_parse(buf, meta->name, &lun->sb, error);
@@ -68,10 +68,10 @@ static int check_journal(struct ti_lun *lun, struct ti_error *error)
 	case TI_JOURNAL_FULL:
 	case TI_JOURNAL_PARTIAL:
 		return ti_error_set(error, -EUCLEAN,
-				    "The journal on %s holds %" PRIu64
+				    "the journal on %s holds %" PRIu64
 				    " entries that have not been "
 				    "written to their places: open the pair once with the kernel's "
-				    "dm-integrity in mode J, close it, and try again.",
+				    "dm-integrity in mode J, close it, and try again",
 				    meta, journal.replay_entries);
 	case TI_JOURNAL_DAMAGED:
 		break;
@@ -79,13 +79,13 @@ static int check_journal(struct ti_lun *lun, struct ti_error *error)
 	if (journal.bad_section == UINT32_MAX)
 		return ti_error_set(
 			error, -EUCLEAN,
-			"The journal on %s is damaged: its sections carry all four commit "
-			"sequence numbers, so that none is the newest.",
+			"the journal on %s is damaged: its sections carry all four commit "
+			"sequence numbers, so that none is the newest",
 			meta);
 	return ti_error_set(error, -EUCLEAN,
-			    "The journal on %s has an unknown commit id in section %" PRIu32
+			    "the journal on %s has an unknown commit id in section %" PRIu32
 			    ", sector %" PRIu32 ": it is damaged, or encrypted with journal_crypt, "
-			    "which is not supported yet.",
+			    "which is not supported yet",
 			    meta, journal.bad_section, journal.bad_sector);
 }
 
@@ -102,12 +102,12 @@ static int open_hash(struct ti_lun *lun, const char *name, struct ti_error *erro
 	int err;
 
 	if (ops == NULL)
-		return ti_error_set(error, -EOPNOTSUPP, "The digest '%s' is not known; crc32c is.",
+		return ti_error_set(error, -EOPNOTSUPP, "the digest '%s' is not known; crc32c is",
 				    name);
 	err = ti_hash_init(&lun->hash, ops, lun->geo.block_size, lun->geo.tag_size,
 			   lun->sb.flags & TI_SB_FIXED_HMAC ? lun->sb.salt : NULL);
 	if (err != 0)
-		return ti_error_set(error, err, "Cannot prepare the digest %s: %s.", name,
+		return ti_error_set(error, err, "cannot prepare the digest %s: %s", name,
 				    strerror(-err));
 	return 0;
 }
@@ -207,15 +207,15 @@ static int open_memory(struct ti_lun *lun, const struct ti_lun_options *o, struc
 	err = ti_tag_cache_open(&cache, &lun->locked_memory, &lun->cache);
 	if (err == -EINVAL)
 		return ti_error_set(error, err,
-				    "The tags on %s do not lie on its %" PRIu32
+				    "the tags on %s do not lie on its %" PRIu32
 				    "-byte sectors: format "
-				    "the pair with another start, or use another device.",
+				    "the pair with another start, or use another device",
 				    meta->name, meta->logical_block_size);
 	if (err == 0)
 		err = allocate(lun, depth,
 			       o->bounce_buffers != 0 ? o->bounce_buffers : DEFAULT_BOUNCE_BUFFERS);
 	if (err != 0)
-		return ti_error_set(error, err, "Out of memory for the tag cache and the queue.");
+		return ti_error_set(error, err, "out of memory for the tag cache and the queue");
 	return 0;
 }
 
@@ -237,7 +237,7 @@ static int open_layout(struct ti_lun *lun, const struct ti_lun_options *o, struc
 	if (err != 0)
 		return err;
 	if (!o->read_only && read_only != NULL)
-		return ti_error_set(error, -EROFS, "%s is read-only.", read_only->name);
+		return ti_error_set(error, -EROFS, "%s is read-only", read_only->name);
 	err = ti_geometry_load(&lun->sb, &sizes, o->start_sector, o->buffer_sectors, &lun->geo,
 			       error);
 	if (err != 0)
@@ -265,7 +265,7 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 	int err;
 
 	if (lun == NULL)
-		return ti_error_set(error, -ENOMEM, "Out of memory.");
+		return ti_error_set(error, -ENOMEM, "out of memory");
 	lun->policy = &ti_policy_direct;
 	lun->queue = queue;
 	lun->clock = clock;
