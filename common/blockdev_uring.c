@@ -130,8 +130,8 @@ static void mute(struct uring *u)
  * Kernel:  write the new tail,  full barrier, read "enabled".
  *
  * At least one of the two sees the other's write, so a completion is found in the ring or rings the
- * eventfd, which wait() reads.  Our barrier is the fence; it orders what liburing writes with
- * WRITE_ONCE.  The kernel's is in the wake-up of CQ waiters after the tail's release
+ * eventfd, which wait() reads.  Our barrier is __sync_synchronize(); it orders what liburing writes
+ * with WRITE_ONCE.  The kernel's is in the wake-up of CQ waiters after the tail's release
  * (wq_has_sleeper(), since 6.3), before that in taking the completion lock between the two.  A
  * poster that leaves the signal to a later poster is covered by that one's barrier.  io path.
  */
@@ -139,7 +139,7 @@ static void unmute(struct uring *u)
 {
 	(void)io_uring_cq_eventfd_toggle(&u->ring, true);
 	u->audible = true;
-	atomic_thread_fence(memory_order_seq_cst);
+	__sync_synchronize();
 }
 
 /*
