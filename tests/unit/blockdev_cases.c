@@ -4,7 +4,6 @@
 #include "blockdev_cases.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -14,191 +13,31 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include <cmocka.h>
 
 #include "blockdev_hammer.h"
 #include "clock.h"
+#include "io_support.h"
 
 #define BLOCK 4096U
 
 /** A wait that should have ended by itself has not: the test is killed. */
 #define HANG_SECONDS 90U
 
-char cases_log_line[1024];
-unsigned cases_log_warnings;
-
 /* What the tests run on. */
 static struct {
 	enum ti_backend backend;
-	struct cases_files files;
+	struct testio_files files;
 	bool devices; /* named by the user: no files, not to be truncated */
 } on;
 
-/* ---- helpers ---- */
-
-static void keep_line(void *ctx, enum ti_log_level level, const char *text)
-{
-	(void)ctx;
-	if (level <= TI_LOG_WARN) {
-		(void)snprintf(cases_log_line, sizeof(cases_log_line), "%s", text);
-		cases_log_warnings++;
-	}
-}
-
-static const struct ti_log log_to_us = { .line = keep_line };
-
-void cases_files_begin(struct cases_files *files)
-{
-	(void)snprintf(files->dir, sizeof(files->dir), "blockdev-test-XXXXXX");
-	assert_non_null(mkdtemp(files->dir));
-	for (unsigned i = 0; i < TI_DEVICES; i++) {
-		int fd;
-
-		(void)snprintf(files->path[i], sizeof(files->path[i]), "%s/%s", files->dir,
-			       i == TI_DATA ? "data" : "meta");
-		fd = open(files->path[i], O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		assert_true(fd >= 0);
-		assert_int_equal(ftruncate(fd, (off_t)CASES_BYTES), 0);
-		assert_int_equal(close(fd), 0);
-	}
-}
-
-void cases_files_end(struct cases_files *files)
-{
-	for (unsigned i = 0; i < TI_DEVICES; i++)
-		(void)unlink(files->path[i]);
-	(void)rmdir(files->dir);
-}
-
-void cases_memory_begin(struct cases_memory *memory)
-{
-	memory->files.dir[0] = '\0';
-	for (unsigned i = 0; i < TI_DEVICES; i++) {
-		int fd = memfd_create("pair", MFD_CLOEXEC);
-
-		assert_true(fd >= 0);
-		assert_int_equal(ftruncate(fd, (off_t)CASES_BYTES), 0);
-		(void)snprintf(memory->files.path[i], sizeof(memory->files.path[i]),
-			       "/proc/self/fd/%d", fd);
-		memory->fd[i] = fd;
-	}
-}
-
-void cases_memory_end(struct cases_memory *memory)
-{
-	for (unsigned i = 0; i < TI_DEVICES; i++)
-		assert_int_equal(close(memory->fd[i]), 0);
-}
-
-struct ti_queue *cases_open(const struct cases_files *files, const struct ti_pair_options *options)
-{
-	struct ti_pair_options all = *options;
-	struct ti_error error = { 0 };
-	struct ti_queue *q = NULL;
-
-	all.data_path = files->path[TI_DATA];
-	all.meta_path = files->path[TI_META];
-	cases_log_warnings = 0;
-	if (ti_pair_open(&all, &log_to_us, &q, &error) != 0)
-		fail_msg("%s", error.text);
-	assert_non_null(q);
-	return q;
-}
-
-void *cases_buffer(size_t size, int fill)
-{
-	void *p = NULL;
-
-	assert_int_equal(posix_memalign(&p, BLOCK, size), 0);
-	memset(p, fill, size);
-	return p;
-}
-
-static void count_completion(struct ti_io *io)
-{
-	struct counted_io *c = io->owner;
-
-	c->completions++;
-}
-
-void counted_io_set(struct counted_io *c, enum ti_io_op op, enum ti_device dev, uint64_t offset,
-		    void *buf, size_t len)
-{
-	memset(c, 0, sizeof(*c));
-	c->iov = (struct iovec){ .iov_base = buf, .iov_len = len };
-	c->io = (struct ti_io){
-		.op = op,
-		.dev = dev,
-		.offset = offset,
-		.len = len,
-		.iov = &c->iov,
-		.iov_count = 1,
-		.done = count_completion,
-		.owner = c,
-		.result = 1, /* no result */
-	};
-}
-
-int counted_io_finish(struct ti_queue *q, struct counted_io *c)
-{
-	ti_queue_run(q);
-	while (c->completions == 0) {
-		q->ops->wait(q, TI_CLOCK_NEVER);
-		ti_queue_run(q);
-	}
-	assert_int_equal(c->completions, 1);
-	return c->io.result;
-}
-
-void cases_refuse_syscall(long number, int err)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)err),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
-		perror("seccomp");
-		_exit(99);
-	}
-}
-
-void cases_in_child(int (*body)(void *arg), void *arg)
-{
-	int status;
-	pid_t pid;
-
-	(void)fflush(NULL);
-	pid = fork();
-
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		(void)alarm(HANG_SECONDS);
-		/* A failure in the child must end it, not make it go on with the next test. */
-		(void)setenv("CMOCKA_TEST_ABORT", "1", 1);
-		exit(body(arg));
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
-}
-
 static struct ti_queue *open_on(unsigned depth)
 {
-	return cases_open(&on.files,
-			  &(struct ti_pair_options){ .backend = on.backend, .depth = depth });
+	return testio_open(&on.files,
+			   &(struct ti_pair_options){ .backend = on.backend, .depth = depth });
 }
 
 static int queue_setup(void **state)
@@ -218,7 +57,7 @@ static int queue_teardown(void **state)
 static void written_blocks_read_back(void **state)
 {
 	struct ti_queue *q = *state;
-	char *out = cases_buffer(16 * BLOCK, 0), *in = cases_buffer(16 * BLOCK, 0);
+	char *out = testio_buffer(16 * BLOCK, 0), *in = testio_buffer(16 * BLOCK, 0);
 
 	for (unsigned i = 0; i < 16 * BLOCK; i++)
 		out[i] = (char)(i * 7 + i / BLOCK);
@@ -237,7 +76,7 @@ static void scattered_memory_is_gathered_in_order(void **state)
 {
 	const unsigned count = 200;
 	struct ti_queue *q = *state;
-	char *out = cases_buffer(4 * count * BLOCK, 0), *in;
+	char *out = testio_buffer(4 * count * BLOCK, 0), *in;
 	struct iovec iov[200];
 	struct counted_io c;
 	size_t len = 0;
@@ -254,7 +93,7 @@ static void scattered_memory_is_gathered_in_order(void **state)
 	ti_queue_submit(q, &c.io);
 	assert_int_equal(counted_io_finish(q, &c), 0);
 
-	in = cases_buffer(len, 0);
+	in = testio_buffer(len, 0);
 	assert_int_equal(ti_queue_sync(q, TI_IO_READ, TI_DATA, 0, in, len), 0);
 	for (size_t i = 0, at = 0; i < count; at += iov[i].iov_len, i++)
 		assert_memory_equal(in + at, iov[i].iov_base, iov[i].iov_len);
@@ -278,7 +117,7 @@ static void flushes_of_both_devices_complete(void **state)
 static void fua_write_completes(void **state)
 {
 	struct ti_queue *q = *state;
-	char *out = cases_buffer(BLOCK, 0x42), *in = cases_buffer(BLOCK, 0);
+	char *out = testio_buffer(BLOCK, 0x42), *in = testio_buffer(BLOCK, 0);
 	struct counted_io c;
 
 	counted_io_set(&c, TI_IO_WRITE, TI_META, 3 * BLOCK, out, BLOCK);
@@ -296,7 +135,7 @@ static void fua_write_completes(void **state)
 static void discard_zeroes_or_is_not_supported(void **state)
 {
 	struct ti_queue *q = *state;
-	char *out = cases_buffer(4 * BLOCK, 0x11), *in = cases_buffer(4 * BLOCK, 0);
+	char *out = testio_buffer(4 * BLOCK, 0x11), *in = testio_buffer(4 * BLOCK, 0);
 	int result;
 
 	assert_int_equal(ti_queue_sync(q, TI_IO_WRITE, TI_DATA, 0, out, 4 * BLOCK), 0);
@@ -323,7 +162,7 @@ static void io_beyond_the_end_is_refused(void **state)
 {
 	struct ti_queue *q = *state;
 	uint64_t size = q->dev[TI_DATA].size;
-	char *buf = cases_buffer(2 * BLOCK, 0);
+	char *buf = testio_buffer(2 * BLOCK, 0);
 	struct stat st;
 
 	assert_int_equal(ti_queue_sync(q, TI_IO_WRITE, TI_DATA, size, buf, BLOCK), -EINVAL);
@@ -342,7 +181,7 @@ static void done_is_called_by_run_only(void **state)
 {
 	struct ti_queue *q = *state;
 	struct counted_io good, refused;
-	char *buf = cases_buffer(BLOCK, 0);
+	char *buf = testio_buffer(BLOCK, 0);
 
 	counted_io_set(&good, TI_IO_READ, TI_DATA, 0, buf, BLOCK);
 	counted_io_set(&refused, TI_IO_READ, TI_DATA, q->dev[TI_DATA].size, buf, BLOCK);
@@ -361,7 +200,7 @@ static void done_is_called_by_run_only(void **state)
 static void shrunk_file_is_an_io_error(void **state)
 {
 	struct ti_queue *q = *state;
-	char *buf = cases_buffer(4 * BLOCK, 0);
+	char *buf = testio_buffer(4 * BLOCK, 0);
 
 	if (on.devices)
 		skip();
@@ -370,7 +209,7 @@ static void shrunk_file_is_an_io_error(void **state)
 	assert_int_equal(ti_queue_sync(q, TI_IO_READ, TI_META, 8 * BLOCK, buf, 4 * BLOCK), -EIO);
 	assert_int_equal(ti_queue_sync(q, TI_IO_READ, TI_META, 4 * BLOCK, buf, 4 * BLOCK), -EIO);
 	assert_int_equal(ti_queue_sync(q, TI_IO_READ, TI_META, 2 * BLOCK, buf, 4 * BLOCK), 0);
-	assert_int_equal(truncate(on.files.path[TI_META], (off_t)CASES_BYTES), 0);
+	assert_int_equal(truncate(on.files.path[TI_META], (off_t)TESTIO_BYTES), 0);
 	free(buf);
 }
 
@@ -381,7 +220,7 @@ static void shrunk_file_is_an_io_error(void **state)
 static int write_across_the_limit(void *arg)
 {
 	struct rlimit limit = { .rlim_cur = 4 * BLOCK, .rlim_max = RLIM_INFINITY };
-	char *buf = cases_buffer(8 * BLOCK, 0x77), *in = cases_buffer(BLOCK, 0);
+	char *buf = testio_buffer(8 * BLOCK, 0x77), *in = testio_buffer(BLOCK, 0);
 	struct ti_queue *q;
 	int result;
 
@@ -406,7 +245,7 @@ static void short_write_is_resumed_and_its_error_reported(void **state)
 	(void)state;
 	if (on.devices)
 		skip();
-	cases_in_child(write_across_the_limit, NULL);
+	testio_in_child(write_across_the_limit, NULL);
 }
 
 /* One read() moves at most 2 GiB less a page: the rest has to be asked for. */
@@ -414,7 +253,7 @@ static void short_read_is_resumed(void **state)
 {
 	enum { COUNT = 1024 };
 	const size_t element = 2U << 20, len = COUNT * element;
-	char *buf = cases_buffer(element, 0), *last = cases_buffer(element, 0), *out;
+	char *buf = testio_buffer(element, 0), *last = testio_buffer(element, 0), *out;
 	struct iovec iov[COUNT];
 	struct counted_io c;
 	struct ti_queue *q;
@@ -424,7 +263,7 @@ static void short_read_is_resumed(void **state)
 		skip();
 	assert_int_equal(truncate(on.files.path[TI_DATA], (off_t)len), 0);
 	q = open_on(0);
-	out = cases_buffer(BLOCK, 0x5c);
+	out = testio_buffer(BLOCK, 0x5c);
 	assert_int_equal(ti_queue_sync(q, TI_IO_WRITE, TI_DATA, len - BLOCK, out, BLOCK), 0);
 	for (unsigned i = 0; i < COUNT; i++)
 		iov[i] = (struct iovec){ .iov_base = i == COUNT - 1 ? last : buf,
@@ -438,7 +277,7 @@ static void short_read_is_resumed(void **state)
 	assert_memory_equal(last + element - BLOCK, out, BLOCK);
 	assert_int_equal(last[element - BLOCK - 1], 0);
 	ti_pair_close(q);
-	assert_int_equal(truncate(on.files.path[TI_DATA], (off_t)CASES_BYTES), 0);
+	assert_int_equal(truncate(on.files.path[TI_DATA], (off_t)TESTIO_BYTES), 0);
 	free(out);
 	free(last);
 	free(buf);
@@ -447,11 +286,11 @@ static void short_read_is_resumed(void **state)
 static void read_only_pair_refuses_writes(void **state)
 {
 	struct ti_queue *q;
-	char *buf = cases_buffer(BLOCK, 0x99);
+	char *buf = testio_buffer(BLOCK, 0x99);
 
 	(void)state;
-	q = cases_open(&on.files,
-		       &(struct ti_pair_options){ .backend = on.backend, .read_only = true });
+	q = testio_open(&on.files,
+			&(struct ti_pair_options){ .backend = on.backend, .read_only = true });
 	assert_true(q->dev[TI_DATA].read_only && q->dev[TI_META].read_only);
 	assert_int_equal(ti_queue_sync(q, TI_IO_WRITE, TI_DATA, 0, buf, BLOCK), -EROFS);
 	assert_int_equal(ti_queue_sync(q, TI_IO_DISCARD, TI_META, 0, NULL, BLOCK), -EROFS);
@@ -468,10 +307,10 @@ static void absent_data_device_is_no_device(void **state)
 						 .read_only = true };
 	struct ti_error error = { 0 };
 	struct ti_queue *q = NULL;
-	char *buf = cases_buffer(BLOCK, 0);
+	char *buf = testio_buffer(BLOCK, 0);
 
 	(void)state;
-	assert_int_equal(ti_pair_open(&options, &log_to_us, &q, &error), 0);
+	assert_int_equal(ti_pair_open(&options, &testio_log, &q, &error), 0);
 	assert_string_equal(q->dev[TI_DATA].name, "");
 	assert_int_equal(q->dev[TI_DATA].size, 0);
 	assert_int_equal(ti_pair_fd(q, TI_DATA), -1);
@@ -491,7 +330,7 @@ static void more_than_the_depth_all_complete_once(void **state)
 	enum { COUNT = 1000 };
 	struct ti_queue *q = open_on(4);
 	struct counted_io *c = calloc(COUNT + 10, sizeof(*c));
-	char *bufs = cases_buffer((size_t)COUNT * BLOCK, 0);
+	char *bufs = testio_buffer((size_t)COUNT * BLOCK, 0);
 	unsigned runs = 0, done = 0;
 
 	(void)state;
@@ -554,7 +393,7 @@ static void submit_again(struct ti_io *io)
 static void done_may_submit_more(void **state)
 {
 	struct chain chain = { .q = *state, .left = 2000 };
-	char *buf = cases_buffer(BLOCK, 0);
+	char *buf = testio_buffer(BLOCK, 0);
 
 	counted_io_set(&chain.c, TI_IO_READ, TI_DATA, 0, buf, BLOCK);
 	chain.c.io.done = submit_again;
@@ -630,15 +469,15 @@ static void no_wake_up_is_lost(void **state)
 /* On memory, where nothing limits the pace: discards are carried out by workers, reads at once. */
 static void no_wake_up_is_lost_in_memory(void **state)
 {
-	struct cases_memory memory;
+	struct testio_memory memory;
 	struct ti_queue *q;
 
 	(void)state;
-	cases_memory_begin(&memory);
-	q = cases_open(&memory.files, &(struct ti_pair_options){ .backend = on.backend });
+	testio_memory_begin(&memory);
+	q = testio_open(&memory.files, &(struct ti_pair_options){ .backend = on.backend });
 	assert_true(blockdev_hammer(q, 100000, 20 * TI_NS_PER_SEC) > 1000);
 	ti_pair_close(q);
-	cases_memory_end(&memory);
+	testio_memory_end(&memory);
 }
 
 /* ---- */
@@ -646,7 +485,7 @@ static void no_wake_up_is_lost_in_memory(void **state)
 /* The devices are free again when close returns. */
 static void closed_pair_can_be_opened_at_once(void **state)
 {
-	char *buf = cases_buffer(BLOCK, 1);
+	char *buf = testio_buffer(BLOCK, 1);
 
 	(void)state;
 	for (unsigned i = 0; i < 50; i++) {
@@ -665,7 +504,7 @@ static int begin(void **state)
 {
 	(void)state;
 	if (!on.devices)
-		cases_files_begin(&on.files);
+		testio_files_begin(&on.files);
 	/* A hang is a failure: SIGALRM ends the process. */
 	(void)alarm(HANG_SECONDS);
 	return 0;
@@ -676,7 +515,7 @@ static int end(void **state)
 	(void)state;
 	(void)alarm(0);
 	if (!on.devices)
-		cases_files_end(&on.files);
+		testio_files_end(&on.files);
 	return 0;
 }
 

@@ -15,8 +15,8 @@
 
 #include <cmocka.h>
 
-#include "blockdev_cases.h"
 #include "clock.h"
+#include "io_support.h"
 
 #define BLOCK 4096U
 #define SLOTS 4U
@@ -132,7 +132,7 @@ unsigned blockdev_hammer(struct ti_queue *q, unsigned limit, uint64_t time_ns)
 	pthread_cond_init(&hammer.freed, NULL);
 	for (unsigned i = 0; i < SLOTS; i++) {
 		ios[i].hammer = &hammer;
-		ios[i].buf = cases_buffer(BLOCK, (int)i);
+		ios[i].buf = testio_buffer(BLOCK, (int)i);
 		ios[i].next = hammer.unused;
 		hammer.unused = &ios[i];
 	}

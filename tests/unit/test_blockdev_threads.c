@@ -22,13 +22,14 @@
 #include <cmocka.h>
 
 #include "blockdev_cases.h"
+#include "io_support.h"
 
 #define BLOCK 4096U
 
-static struct ti_queue *open_threads(const struct cases_files *files, unsigned threads)
+static struct ti_queue *open_threads(const struct testio_files *files, unsigned threads)
 {
-	return cases_open(files, &(struct ti_pair_options){ .backend = TI_BACKEND_THREADS,
-							    .threads = threads });
+	return testio_open(files, &(struct ti_pair_options){ .backend = TI_BACKEND_THREADS,
+							     .threads = threads });
 }
 
 static void back_end_is_the_one_asked_for(void **state)
@@ -36,7 +37,7 @@ static void back_end_is_the_one_asked_for(void **state)
 	struct ti_queue *q = open_threads(*state, 0);
 
 	assert_string_equal(q->ops->name, "threads");
-	assert_int_equal(cases_log_warnings, 0);
+	assert_int_equal(testio_log_warnings, 0);
 	ti_pair_close(q);
 }
 
@@ -46,7 +47,7 @@ static void one_thread_serves_everything(void **state)
 	enum { COUNT = 64 };
 	struct ti_queue *q = open_threads(*state, 1);
 	struct counted_io c[COUNT], flush[TI_DEVICES];
-	char *buf = cases_buffer(16 * BLOCK, 0x31);
+	char *buf = testio_buffer(16 * BLOCK, 0x31);
 
 	for (unsigned i = 0; i < COUNT; i++) {
 		counted_io_set(&c[i], TI_IO_WRITE, i % 2 ? TI_META : TI_DATA,
@@ -68,13 +69,13 @@ static void one_thread_serves_everything(void **state)
 /* fdatasync() fails: the flush says so, and so does a FUA write; a plain write does not. */
 static int fail_flushes(void *arg)
 {
-	const struct cases_files *files = arg;
-	char *buf = cases_buffer(BLOCK, 0);
+	const struct testio_files *files = arg;
+	char *buf = testio_buffer(BLOCK, 0);
 	struct counted_io c;
 	struct ti_queue *q;
 	int fua;
 
-	cases_refuse_syscall(SYS_fdatasync, EIO);
+	testio_refuse_syscall(SYS_fdatasync, EIO);
 	q = open_threads(files, 2);
 	if (ti_queue_sync(q, TI_IO_FLUSH, TI_DATA, 0, NULL, 0) != -EIO ||
 	    ti_queue_sync(q, TI_IO_FLUSH, TI_META, 0, NULL, 0) != -EIO)
@@ -94,7 +95,7 @@ static int fail_flushes(void *arg)
 
 static void failed_flush_is_reported(void **state)
 {
-	cases_in_child(fail_flushes, *state);
+	testio_in_child(fail_flushes, *state);
 }
 
 /* The pool's threads take no signal that is meant for the process. */
@@ -120,21 +121,21 @@ static int signal_the_process(void *arg)
 
 static void pool_takes_no_signals(void **state)
 {
-	cases_in_child(signal_the_process, *state);
+	testio_in_child(signal_the_process, *state);
 }
 
 /* Threads that cannot be started: an error, and what was started is gone. */
 static int start_no_threads(void *arg)
 {
-	const struct cases_files *files = arg;
+	const struct testio_files *files = arg;
 	const struct ti_pair_options options = { .data_path = files->path[TI_DATA],
 						 .meta_path = files->path[TI_META],
 						 .backend = TI_BACKEND_THREADS };
 	struct ti_error error = { 0 };
 	struct ti_queue *q = NULL;
 
-	cases_refuse_syscall(SYS_clone3, EAGAIN);
-	cases_refuse_syscall(SYS_clone, EAGAIN);
+	testio_refuse_syscall(SYS_clone3, EAGAIN);
+	testio_refuse_syscall(SYS_clone, EAGAIN);
 	if (ti_pair_open(&options, NULL, &q, &error) != -EAGAIN || q)
 		return 2;
 	/* LeakSanitizer would want to start a thread on a proper exit. */
@@ -143,14 +144,14 @@ static int start_no_threads(void *arg)
 
 static void refused_threads_are_an_error(void **state)
 {
-	cases_in_child(start_no_threads, *state);
+	testio_in_child(start_no_threads, *state);
 }
 
 static int begin(void **state)
 {
-	static struct cases_files files;
+	static struct testio_files files;
 
-	cases_files_begin(&files);
+	testio_files_begin(&files);
 	*state = &files;
 	(void)alarm(60);
 	return 0;
@@ -159,7 +160,7 @@ static int begin(void **state)
 static int end(void **state)
 {
 	(void)alarm(0);
-	cases_files_end(*state);
+	testio_files_end(*state);
 	return 0;
 }
 

@@ -30,6 +30,7 @@
 
 #include "blockdev_cases.h"
 #include "clock.h"
+#include "io_support.h"
 
 #define BLOCK 4096U
 
@@ -41,13 +42,13 @@ static const struct ti_pair_options use_any = { .backend = TI_BACKEND_AUTO };
 
 static void back_end_is_the_one_asked_for(void **state)
 {
-	struct ti_queue *q = cases_open(*state, &use_uring);
+	struct ti_queue *q = testio_open(*state, &use_uring);
 
 	assert_string_equal(q->ops->name, "io_uring");
 	ti_pair_close(q);
-	q = cases_open(*state, &use_any);
+	q = testio_open(*state, &use_any);
 	assert_string_equal(q->ops->name, "io_uring");
-	assert_int_equal(cases_log_warnings, 0);
+	assert_int_equal(testio_log_warnings, 0);
 	ti_pair_close(q);
 }
 
@@ -69,8 +70,8 @@ static void sleep_inside_run(struct ti_io *io)
  */
 static void reaped_completions_do_not_end_wait(void **state)
 {
-	struct ti_queue *q = cases_open(*state, &use_uring);
-	char *buf = cases_buffer(BLOCK, 0);
+	struct ti_queue *q = testio_open(*state, &use_uring);
+	char *buf = testio_buffer(BLOCK, 0);
 	struct counted_io read, busy;
 	bool rang = false;
 	unsigned reaped = 0;
@@ -105,8 +106,8 @@ static void reaped_completions_do_not_end_wait(void **state)
  */
 static void submitter_asleep_in_ppoll_is_not_disturbed(void **state)
 {
-	struct ti_queue *q = cases_open(*state, &use_uring);
-	char *buf = cases_buffer(BLOCK, 0);
+	struct ti_queue *q = testio_open(*state, &use_uring);
+	char *buf = testio_buffer(BLOCK, 0);
 	struct counted_io c;
 	unsigned asleep = 0;
 
@@ -129,15 +130,15 @@ static void submitter_asleep_in_ppoll_is_not_disturbed(void **state)
 
 /* ---- what is refused ---- */
 
-static int fall_back(const struct cases_files *files, long number, int err)
+static int fall_back(const struct testio_files *files, long number, int err)
 {
 	struct ti_queue *q;
 
-	cases_refuse_syscall(number, err);
-	q = cases_open(files, &use_any);
-	if (strcmp(q->ops->name, "threads") != 0 || cases_log_warnings != 1)
+	testio_refuse_syscall(number, err);
+	q = testio_open(files, &use_any);
+	if (strcmp(q->ops->name, "threads") != 0 || testio_log_warnings != 1)
 		return 2;
-	if (!strstr(cases_log_line, "io_uring") || !strstr(cases_log_line, strerror(err)))
+	if (!strstr(testio_log_line, "io_uring") || !strstr(testio_log_line, strerror(err)))
 		return 3;
 	if (ti_queue_sync(q, TI_IO_FLUSH, TI_DATA, 0, NULL, 0) != 0)
 		return 4;
@@ -167,10 +168,10 @@ static int no_enter(void *files)
 
 static void refused_io_uring_falls_back_to_threads(void **state)
 {
-	cases_in_child(no_setup_enosys, *state);
-	cases_in_child(no_setup_eperm, *state);
-	cases_in_child(no_setup_enomem, *state);
-	cases_in_child(no_enter, *state);
+	testio_in_child(no_setup_enosys, *state);
+	testio_in_child(no_setup_eperm, *state);
+	testio_in_child(no_setup_enomem, *state);
+	testio_in_child(no_enter, *state);
 }
 
 /* Without register() we cannot even ask what the kernel can do. */
@@ -178,9 +179,9 @@ static int no_register(void *arg)
 {
 	struct ti_queue *q;
 
-	cases_refuse_syscall(SYS_io_uring_register, EPERM);
-	q = cases_open(arg, &use_any);
-	if (strcmp(q->ops->name, "threads") != 0 || cases_log_warnings != 1)
+	testio_refuse_syscall(SYS_io_uring_register, EPERM);
+	q = testio_open(arg, &use_any);
+	if (strcmp(q->ops->name, "threads") != 0 || testio_log_warnings != 1)
 		return 2;
 	ti_pair_close(q);
 	return 0;
@@ -188,19 +189,19 @@ static int no_register(void *arg)
 
 static void unusable_io_uring_falls_back_to_threads(void **state)
 {
-	cases_in_child(no_register, *state);
+	testio_in_child(no_register, *state);
 }
 
 static int insist(void *arg)
 {
-	const struct cases_files *files = arg;
+	const struct testio_files *files = arg;
 	const struct ti_pair_options options = { .data_path = files->path[TI_DATA],
 						 .meta_path = files->path[TI_META],
 						 .backend = TI_BACKEND_URING };
 	struct ti_error error = { 0 };
 	struct ti_queue *q = NULL;
 
-	cases_refuse_syscall(SYS_io_uring_setup, EPERM);
+	testio_refuse_syscall(SYS_io_uring_setup, EPERM);
 	if (ti_pair_open(&options, NULL, &q, &error) != -EPERM || q)
 		return 2;
 	return strstr(error.text, "io_uring_disabled") ? 0 : 3;
@@ -208,17 +209,17 @@ static int insist(void *arg)
 
 static void refused_io_uring_is_an_error_when_asked_for(void **state)
 {
-	cases_in_child(insist, *state);
+	testio_in_child(insist, *state);
 }
 
 /* The ring is taken away while we use it: I/O fails, it does not hang. */
 static int lose_enter(void *arg)
 {
-	struct ti_queue *q = cases_open(arg, &use_uring);
-	char *buf = cases_buffer(BLOCK, 0);
+	struct ti_queue *q = testio_open(arg, &use_uring);
+	char *buf = testio_buffer(BLOCK, 0);
 	struct counted_io c[600];
 
-	cases_refuse_syscall(SYS_io_uring_enter, EACCES);
+	testio_refuse_syscall(SYS_io_uring_enter, EACCES);
 	for (unsigned i = 0; i < 600; i++) {
 		counted_io_set(&c[i], TI_IO_READ, TI_DATA, 0, buf, BLOCK);
 		ti_queue_submit(q, &c[i].io);
@@ -236,7 +237,7 @@ static int lose_enter(void *arg)
 
 static void io_fails_when_the_ring_is_taken_away(void **state)
 {
-	cases_in_child(lose_enter, *state);
+	testio_in_child(lose_enter, *state);
 }
 
 /*
@@ -247,7 +248,7 @@ static void *submit_in_vain(void *arg)
 {
 	struct ti_queue *q = arg;
 
-	cases_refuse_syscall(SYS_io_uring_enter, EAGAIN);
+	testio_refuse_syscall(SYS_io_uring_enter, EAGAIN);
 	for (unsigned i = 0; i < 3; i++) {
 		if (ti_queue_run(q) != 0)
 			_exit(5);
@@ -257,8 +258,8 @@ static void *submit_in_vain(void *arg)
 
 static int stall(void *arg)
 {
-	struct ti_queue *q = cases_open(arg, &use_uring);
-	char *buf = cases_buffer(BLOCK, 0);
+	struct ti_queue *q = testio_open(arg, &use_uring);
+	char *buf = testio_buffer(BLOCK, 0);
 	struct counted_io c;
 	pthread_t thread;
 
@@ -278,7 +279,7 @@ static int stall(void *arg)
 
 static void stalled_submission_is_tried_again(void **state)
 {
-	cases_in_child(stall, *state);
+	testio_in_child(stall, *state);
 }
 
 /* Nothing submitted, nothing completed: no system call.  One would end the process. */
@@ -286,7 +287,7 @@ static int run_idle(void *arg)
 {
 	static const long forbidden[] = { SYS_io_uring_enter, SYS_io_uring_register, SYS_fdatasync,
 					  SYS_ppoll };
-	struct ti_queue *q = cases_open(arg, &use_uring);
+	struct ti_queue *q = testio_open(arg, &use_uring);
 
 	if (ti_queue_sync(q, TI_IO_FLUSH, TI_META, 0, NULL, 0) != 0)
 		return 2;
@@ -312,13 +313,13 @@ static int run_idle(void *arg)
 
 static void idle_run_makes_no_system_call(void **state)
 {
-	cases_in_child(run_idle, *state);
+	testio_in_child(run_idle, *state);
 }
 
 /* ---- flushes of devices without a volatile cache ---- */
 
 /* Two files in memory as if they were such devices; @fua: and as if they took FUA writes. */
-static struct ti_queue *open_write_through(const struct cases_files *files, bool fua)
+static struct ti_queue *open_write_through(const struct testio_files *files, bool fua)
 {
 	struct ti_host_device dev[TI_DEVICES];
 	struct ti_queue *q = NULL;
@@ -330,7 +331,7 @@ static struct ti_queue *open_write_through(const struct cases_files *files, bool
 			.path = strdup(files->path[i]),
 			.fua = fua,
 			.info = { .name = "write through",
-				  .size = CASES_BYTES,
+				  .size = TESTIO_BYTES,
 				  .logical_block_size = 512,
 				  .memory_align = 1,
 				  .has_volatile_cache = false },
@@ -357,12 +358,12 @@ static int write_fua(struct ti_queue *q, void *buf)
 static int fail_inline_flushes(void *arg)
 {
 	struct ti_queue *q = open_write_through(arg, false);
-	char *buf = cases_buffer(BLOCK, 0);
+	char *buf = testio_buffer(BLOCK, 0);
 	struct counted_io c[5];
 
 	if (ti_queue_sync(q, TI_IO_FLUSH, TI_DATA, 0, NULL, 0) != 0 || write_fua(q, buf) != 0)
 		return 2;
-	cases_refuse_syscall(SYS_fdatasync, EIO);
+	testio_refuse_syscall(SYS_fdatasync, EIO);
 	for (unsigned i = 0; i < 5; i++) {
 		counted_io_set(&c[i], TI_IO_FLUSH, i % 2 ? TI_META : TI_DATA, 0, NULL, 0);
 		ti_queue_submit(q, &c[i].io);
@@ -387,12 +388,12 @@ static int fail_inline_flushes(void *arg)
 
 static void failed_inline_flush_is_reported(void **state)
 {
-	struct cases_memory memory;
+	struct testio_memory memory;
 
 	(void)state;
-	cases_memory_begin(&memory);
-	cases_in_child(fail_inline_flushes, &memory.files);
-	cases_memory_end(&memory);
+	testio_memory_begin(&memory);
+	testio_in_child(fail_inline_flushes, &memory.files);
+	testio_memory_end(&memory);
 }
 
 /* A clock by which everything takes long. */
@@ -417,7 +418,7 @@ static int flush_slow_device(void *arg)
 	if (ti_queue_sync(q, TI_IO_FLUSH, TI_DATA, 0, NULL, 0) != 0)
 		return 2;
 	ti_clock_monotonic.now_ns = real_now_ns;
-	cases_refuse_syscall(SYS_fdatasync, EIO);
+	testio_refuse_syscall(SYS_fdatasync, EIO);
 	for (unsigned i = 0; i < 20; i++) {
 		if (ti_queue_sync(q, TI_IO_FLUSH, TI_DATA, 0, NULL, 0) != 0)
 			return 3;
@@ -430,12 +431,12 @@ static int flush_slow_device(void *arg)
 
 static void slow_inline_flushes_are_given_to_workers(void **state)
 {
-	struct cases_memory memory;
+	struct testio_memory memory;
 
 	(void)state;
-	cases_memory_begin(&memory);
-	cases_in_child(flush_slow_device, &memory.files);
-	cases_memory_end(&memory);
+	testio_memory_begin(&memory);
+	testio_in_child(flush_slow_device, &memory.files);
+	testio_memory_end(&memory);
 }
 
 /* ---- */
@@ -455,9 +456,9 @@ static bool have_io_uring(void)
 
 static int begin(void **state)
 {
-	static struct cases_files files;
+	static struct testio_files files;
 
-	cases_files_begin(&files);
+	testio_files_begin(&files);
 	*state = &files;
 	(void)alarm(60);
 	return 0;
@@ -466,7 +467,7 @@ static int begin(void **state)
 static int end(void **state)
 {
 	(void)alarm(0);
-	cases_files_end(*state);
+	testio_files_end(*state);
 	return 0;
 }
 
