@@ -168,7 +168,8 @@ void ti_part_first(struct ti_slot *slot)
 
 void ti_part_done(struct ti_slot *slot)
 {
-	if (slot->bounce != NULL && slot->req->op == TI_REQ_READ && slot->result.err == 0)
+	/* A slot keeps its bounce buffer to the request's end, but not every part needs it. */
+	if (slot->iov == &slot->bounce_iov && slot->req->op == TI_REQ_READ && slot->result.err == 0)
 		ti_iov_copy_in(&slot->cursor, slot->bounce, slot->bounce_iov.iov_len);
 	slot->sector += slot->sectors;
 	if (slot->result.err == 0 && bytes_left(slot) > 0) {
