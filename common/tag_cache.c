@@ -127,7 +127,8 @@ static void pins_loaded(struct ti_tag_cache *c, uint64_t first, unsigned count, 
 		next = TAILQ_NEXT(pin, link);
 		if (lo >= hi)
 			continue;
-		if (error != 0 && pin->error == 0) {
+		/* Reads of one pin fail in any order; it is told of the first line. */
+		if (error != 0 && (pin->error == 0 || lo * TI_LINE_BYTES < pin->error_offset)) {
 			pin->error = error;
 			pin->error_offset = lo * TI_LINE_BYTES;
 		}
