@@ -22,9 +22,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "hash.h"
-#include "journal_format.h"
 #include "lun.h"
+#include "sim_format.h"
 #include "sim_queue.h"
 
 #define MAX_BLOCKS    1500U
@@ -545,27 +544,6 @@ static void set_faults(struct world *w)
 						: (unsigned)1 + (unsigned)sim_below(&w->random, 30);
 }
 
-/* Lay a fresh pair on the devices: journal, superblock, tags of zeros. */
-static void format(struct world *w, struct ti_superblock *sb, struct ti_geometry *geo)
-{
-	uint8_t *meta = sim_contents(w->sim, TI_META), zero[4096] = { 0 };
-	struct ti_hash hash;
-
-	for (uint32_t i = 0; i < geo->journal_sections; i++)
-		ti_journal_format_section(
-			geo, i, 0, meta + geo->journal_offset + i * ti_journal_section_bytes(geo));
-	if (w->shape.salted)
-		for (int i = 0; i < TI_SALT_BYTES; i++)
-			sb->salt[i] = (uint8_t)sim_random(&w->random);
-	ti_superblock_write(sb, meta + geo->start_sector * TI_SECTOR_BYTES);
-	ti_hash_init(&hash, &ti_hash_crc32c, geo->block_size, geo->tag_size,
-		     w->shape.salted ? sb->salt : NULL);
-	ti_hash_same(&hash, 0, zero, geo->provided_blocks, meta + geo->tag_offset);
-	ti_hash_destroy(&hash);
-	sim_settle(w->sim, TI_DATA);
-	sim_settle(w->sim, TI_META);
-}
-
 static void make_world(struct world *w, uint64_t seed)
 {
 	static const uint32_t block_size[] = { 512, 512, 1024, 2048, 4096, 4096 };
@@ -608,7 +586,10 @@ static void make_world(struct world *w, uint64_t seed)
 	sizes.meta_sectors = o.bytes[TI_META] / TI_SECTOR_BYTES;
 	if (ti_geometry_plan(&w->shape, &sizes, &sb, &geo, &error) != 0)
 		violation("plan: %s", error.text);
-	format(w, &sb, &geo);
+	if (w->shape.salted)
+		for (int i = 0; i < TI_SALT_BYTES; i++)
+			sb.salt[i] = (uint8_t)sim_random(&w->random);
+	sim_format(w->sim, &sb, &geo);
 	w->lun_options = (struct ti_lun_options){
 		.mode = TI_MODE_DIRECT,
 		.start_sector = w->shape.start_sector,

@@ -361,9 +361,24 @@ void sim_power_cut(struct sim_queue *sim)
 	}
 }
 
+const uint8_t *sim_durable(const struct sim_queue *sim, enum ti_device dev)
+{
+	return sim->dev[dev].durable;
+}
+
 unsigned sim_under_way(const struct sim_queue *sim)
 {
 	return (unsigned)sim->pending_count;
+}
+
+unsigned sim_count(const struct sim_queue *sim, enum ti_device dev, enum ti_io_op op)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < sim->pending_count; i++)
+		if (sim->pending[i].io->dev == dev && sim->pending[i].io->op == op)
+			count++;
+	return count;
 }
 
 bool sim_complete_one(struct sim_queue *sim, enum ti_device dev, enum ti_io_op op)
@@ -377,7 +392,25 @@ bool sim_complete_one(struct sim_queue *sim, enum ti_device dev, enum ti_io_op o
 	return false;
 }
 
+bool sim_complete_at(struct sim_queue *sim, enum ti_device dev, enum ti_io_op op, uint64_t offset)
+{
+	for (size_t i = 0; i < sim->pending_count; i++) {
+		const struct ti_io *io = sim->pending[i].io;
+
+		if (io->dev == dev && io->op == op && io->offset == offset) {
+			complete(sim, i);
+			return true;
+		}
+	}
+	return false;
+}
+
 void sim_hold(struct sim_queue *sim, bool hold)
 {
 	sim->hold = hold;
+}
+
+void sim_advance(struct sim_queue *sim, uint64_t ns)
+{
+	sim->time_ns += ns;
 }

@@ -64,12 +64,21 @@ void sim_settle(struct sim_queue *sim, enum ti_device dev);
  * versions it may have. */
 void sim_power_cut(struct sim_queue *sim);
 
-/* I/Os submitted and not completed. */
-unsigned sim_under_way(const struct sim_queue *sim);
+/* What is on the medium for certain: the least that a power cut leaves. */
+const uint8_t *sim_durable(const struct sim_queue *sim, enum ti_device dev);
 
-/* Complete one I/O of this kind now if there is one under way; for tests that choose the order. */
+/* I/Os submitted and not completed: all of them; those of one kind. */
+unsigned sim_under_way(const struct sim_queue *sim);
+unsigned sim_count(const struct sim_queue *sim, enum ti_device dev, enum ti_io_op op);
+
+/* For tests that choose the order: complete one I/O of this kind now, if there is one under way;
+ * the one at this offset (bytes). */
 bool sim_complete_one(struct sim_queue *sim, enum ti_device dev, enum ti_io_op op);
+bool sim_complete_at(struct sim_queue *sim, enum ti_device dev, enum ti_io_op op, uint64_t offset);
 /* While held, run() completes nothing by itself. */
 void sim_hold(struct sim_queue *sim, bool hold);
+
+/* Let time pass. */
+void sim_advance(struct sim_queue *sim, uint64_t ns);
 
 #endif
