@@ -34,6 +34,22 @@ struct runner_command {
 
 static struct tcmur_handler *registered;
 
+/* Set while the fake's own code runs, on whichever thread. */
+static __thread bool inside;
+
+bool fake_is_inside(void)
+{
+	return inside;
+}
+
+static bool set_inside(bool now)
+{
+	bool before = inside;
+
+	inside = now;
+	return before;
+}
+
 static void die(const char *what)
 {
 	fprintf(stderr, "fake tcmu-runner: %s\n", what);
@@ -261,10 +277,12 @@ static void generic_done(struct tcmu_device *dev, struct tcmur_cmd *cmd, int sta
 void tcmur_cmd_complete(struct tcmu_device *dev, void *data, int status)
 {
 	struct tcmur_cmd *cmd = data;
+	bool before = set_inside(true);
 
 	if (!cmd->done)
 		die("tcmur_cmd_complete() for a command without ->done");
 	cmd->done(dev, cmd, status);
+	set_inside(before);
 }
 
 static struct runner_command *make(struct tcmu_device *dev, struct fake_command *fake)
@@ -307,7 +325,9 @@ static int core(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 		if (dev->fenced)
 			return TCMU_STS_FENCED;
 		cmd->done = generic_done;
+		set_inside(false);
 		status = registered->flush(dev, cmd);
+		set_inside(true);
 		return status ? status : TCMU_STS_ASYNC_HANDLED;
 	default:
 		return TCMU_STS_NOT_HANDLED;
@@ -316,13 +336,18 @@ static int core(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 
 void fake_issue(struct tcmu_device *dev, struct fake_command *fake)
 {
+	bool before = set_inside(true);
 	struct tcmur_cmd *cmd = &make(dev, fake)->cmd;
-	int status = registered->handle_cmd(dev, cmd);
+	int status;
 
+	set_inside(false);
+	status = registered->handle_cmd(dev, cmd);
+	set_inside(true);
 	if (status == TCMU_STS_NOT_HANDLED)
 		status = core(dev, cmd);
 	if (status != TCMU_STS_ASYNC_HANDLED)
 		complete(dev, cmd, status);
+	set_inside(before);
 }
 
 void fake_wait(struct tcmu_device *dev, struct fake_command *fake)

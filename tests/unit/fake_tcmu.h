@@ -60,6 +60,9 @@ int fake_compound(struct tcmu_device *dev, void *buffer, size_t len, unsigned st
 /** ->flush() as the core would call it for a command of its own. */
 int fake_core_flush(struct tcmu_device *dev);
 
+/** Is the calling thread in the fake's own code, and not in the handler's? */
+bool fake_is_inside(void);
+
 /** Has a line with @part been logged since the last fake_log_clear()? */
 bool fake_logged(const char *part);
 void fake_log_clear(void);
