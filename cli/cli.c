@@ -6,6 +6,7 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 
 #include "pair.h"
+#include "units.h"
 
 /* The only state of the program that is not a verb's own: a signal handler can reach nothing else.
  */
@@ -80,6 +82,28 @@ struct ti_log cli_log(bool verbose)
 
 	/* The log only reads it. */
 	return (struct ti_log){ .line = log_line, .ctx = (void *)(verbose ? &yes : &no) };
+}
+
+void cli_tell_pair(const struct ti_log *log, const struct ti_queue *queue)
+{
+	for (int i = 0; i < TI_DEVICES; i++) {
+		const struct ti_device_info *d = &queue->dev[i];
+
+		if (d->size)
+			ti_log(log, TI_LOG_INFO,
+			       "opened %s bytes=%" PRIu64 " logical_block_size=%" PRIu32
+			       " backend=%s",
+			       d->name, d->size, d->logical_block_size, queue->ops->name);
+	}
+}
+
+void cli_tell_rate(const struct ti_log *log, const char *what, uint64_t bytes, double seconds)
+{
+	/* A clock that has not moved would make it infinite. */
+	double rate = (double)bytes / (seconds > 0.001 ? seconds : 0.001);
+
+	ti_log(log, TI_LOG_INFO, "%s %s in %.1f s, %s/s", what, units_size(bytes).text, seconds,
+	       units_size((uint64_t)rate).text);
 }
 
 static void note_stop(int signal)

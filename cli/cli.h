@@ -7,6 +7,7 @@
 #define CLI_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "error.h"
 #include "log.h"
@@ -54,6 +55,13 @@ bool cli_stop_wanted(void);
 void cli_free_pointer(void *pointer_to_pointer);
 
 struct ti_queue;
+
+/** Tell the log what was opened and which back-end carries the I/O. */
+void cli_tell_pair(const struct ti_log *log, const struct ti_queue *queue);
+
+/** Tell the log how fast @bytes were gone through. */
+void cli_tell_rate(const struct ti_log *log, const char *what, uint64_t bytes, double seconds);
+
 #define cli_cleanup_pair __attribute__((cleanup(cli_close_pair)))
 void cli_close_pair(struct ti_queue **queue);
 

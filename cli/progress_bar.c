@@ -19,6 +19,9 @@
 #define BAR_MAX	      40
 #define WIDTH_DEFAULT 80
 
+/* Kept for the text, so that the bar does not change its length: "1023.9 GiB" twice, rate, time. */
+#define TEXT_ROOM 58
+
 /* A rate from less than this is noise. */
 #define RATE_AFTER_NS (500 * TI_NS_PER_MS)
 
@@ -56,7 +59,7 @@ static void draw(struct progress_bar *bar, uint64_t now, uint64_t done, uint64_t
 	size_t fixed, length, marks;
 
 	describe(bar, now, done, total, text, sizeof(text));
-	fixed = strlen(bar->label) + strlen(text) + 5;
+	fixed = strlen(bar->label) + TEXT_ROOM + 4;
 	length = width > fixed ? width - fixed : 0;
 	if (length > BAR_MAX)
 		length = BAR_MAX;

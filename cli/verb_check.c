@@ -71,8 +71,10 @@ static int open_pair(const struct options *options, const struct ti_log *log,
 	int err;
 
 	err = ti_pair_open(&pair, log, queue, error);
-	if (!err)
-		err = ti_inspect_superblock(*queue, options->start_sector, sb, error);
+	if (err)
+		return err;
+	cli_tell_pair(log, *queue);
+	err = ti_inspect_superblock(*queue, options->start_sector, sb, error);
 	if (!err)
 		err = ti_inspect_geometry(*queue, sb, options->start_sector, geo, error);
 	if (!err)
@@ -135,6 +137,7 @@ static int check(const struct options *options, const struct ti_hash_ops *hash,
 	err = ti_check(queue, &geo, &check_options, &result, &error);
 	report.seconds = progress_bar_seconds(&bar);
 	progress_bar_end(&bar);
+	cli_tell_rate(&log, "checked", result.checked_sectors * TI_SECTOR_BYTES, report.seconds);
 	if (err && err != -ECANCELED)
 		return failed(print, &error, CLI_IO);
 	report.complete = !err;

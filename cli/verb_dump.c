@@ -71,9 +71,11 @@ static int dump(const struct options *options, const struct printer *print)
 	int err;
 
 	err = ti_pair_open(&pair, &log, &queue, &report.error);
-	if (!err)
+	if (!err) {
+		cli_tell_pair(&log, queue);
 		err = ti_inspect_superblock(queue, options->start_sector, &report.sb,
 					    &report.error);
+	}
 	if (err) {
 		cli_complain_error(&report.error);
 		print->failure(&report.error);

@@ -269,7 +269,7 @@ static int wipe_signatures(const struct options *o, const struct contents *conte
 	return signatures_wipe(o->meta, o->start_sector * TI_SECTOR_BYTES, error);
 }
 
-static int write_pair(const struct options *o, struct ti_queue *queue,
+static int write_pair(const struct options *o, const struct ti_log *log, struct ti_queue *queue,
 		      const struct contents *contents, const struct ti_format_plan *plan,
 		      struct ti_error *error)
 {
@@ -281,6 +281,10 @@ static int write_pair(const struct options *o, struct ti_queue *queue,
 	err = wipe_signatures(o, contents, error);
 	if (!err)
 		err = ti_format_write(queue, plan, &progress, error);
+	if (!err && plan->fill != TI_FORMAT_NO_WIPE)
+		cli_tell_rate(log, plan->fill == TI_FORMAT_WIPE ? "wiped" : "read",
+			      plan->geo.provided_sectors * TI_SECTOR_BYTES,
+			      progress_bar_seconds(&bar));
 	progress_bar_end(&bar);
 	if (err)
 		cli_complain("%s; %s is not formatted", error->text, o->meta);
@@ -310,6 +314,7 @@ static int format(const struct options *o, const struct ti_hash_ops *hash)
 		cli_complain_error(&error);
 		return queue ? cli_exit_of(error.err) : CLI_REFUSED;
 	}
+	cli_tell_pair(&log, queue);
 	if (!o->batch_mode)
 		show_plan(o, queue, &contents, &plan);
 	if (!o->yes && !o->batch_mode) {
@@ -317,7 +322,7 @@ static int format(const struct options *o, const struct ti_hash_ops *hash)
 		if (status)
 			return status;
 	}
-	return write_pair(o, queue, &contents, &plan, &error);
+	return write_pair(o, &log, queue, &contents, &plan, &error);
 }
 
 int cli_format(int argc, char **argv)

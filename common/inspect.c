@@ -116,6 +116,23 @@ int ti_inspect_geometry(const struct ti_queue *q, const struct ti_superblock *sb
 	return ti_geometry_load(sb, &sizes, start_sector, 0, geo, error);
 }
 
+static int damaged(const char *name, const struct ti_journal_summary *journal,
+		   struct ti_error *error)
+{
+	if (journal->bad_section == UINT32_MAX)
+		return ti_error_set(error, -EUCLEAN,
+				    "%s has a damaged journal (all four sequence numbers occur in "
+				    "it), so nobody can say which blocks it would change: restore "
+				    "the metadata device from a copy",
+				    name);
+	return ti_error_set(error, -EUCLEAN,
+			    "%s has a damaged or encrypted journal (an unknown commit id in "
+			    "section %" PRIu32 ", sector %" PRIu32
+			    "), so nobody can say which blocks it would change: restore the "
+			    "metadata device from a copy, or open it with its journal's key",
+			    name, journal->bad_section, journal->bad_sector);
+}
+
 int ti_inspect_settled(struct ti_queue *q, const struct ti_superblock *sb,
 		       const struct ti_geometry *geo, struct ti_error *error)
 {
@@ -127,21 +144,10 @@ int ti_inspect_settled(struct ti_queue *q, const struct ti_superblock *sb,
 	if (err)
 		return err;
 	err = ti_journal_scan(q, geo, &journal, error);
-	if (err)
+	if (err || journal.state == TI_JOURNAL_EMPTY)
 		return err;
-	switch (journal.state) {
-	case TI_JOURNAL_EMPTY:
-		return 0;
-	case TI_JOURNAL_DAMAGED:
-		return ti_error_set(error, -EUCLEAN,
-				    "%s has a damaged journal (section %" PRIu32 ", sector %" PRIu32
-				    " of it), so nobody can say which blocks it would change: see "
-				    "'tcmu-integrity dump'",
-				    name, journal.bad_section, journal.bad_sector);
-	case TI_JOURNAL_FULL:
-	case TI_JOURNAL_PARTIAL:
-		break;
-	}
+	if (journal.state == TI_JOURNAL_DAMAGED)
+		return damaged(name, &journal, error);
 	return ti_error_set(error, -EUCLEAN,
 			    "%s has %" PRIu64
 			    " entries in its journal that are newer than the blocks and tags on "

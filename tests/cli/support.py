@@ -11,16 +11,20 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import struct
 import subprocess
 import tempfile
 import unittest
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 CLI = os.environ["TI_CLI"]
 SOURCE = Path(os.environ["TI_SOURCE"])
 WRAPPER = shlex.split(os.environ.get("TI_WRAPPER", ""))
+
+# What a command line is made of.
+Words = Sequence["str | Path"]
 
 CLEAN, DIFFERENT, USAGE, REFUSED, IO_ERROR, STOPPED = 0, 1, 2, 3, 4, 130
 
@@ -69,10 +73,10 @@ def pattern(size: int, seed: int = 1) -> bytes:
 
 def _crc_table() -> list[int]:
     table = []
-    for n in range(256):
+    for entry in range(256):
         for _ in range(8):
-            n = n >> 1 ^ (0x82F63B78 if n & 1 else 0)
-        table.append(n)
+            entry = entry >> 1 ^ (0x82F63B78 if entry & 1 else 0)
+        table.append(entry)
     return table
 
 
@@ -93,9 +97,17 @@ class Superblock:
     MAGIC = b"integrt\0"
 
     def __init__(self, raw: bytes) -> None:
-        (self.magic, self.version, self.log2_interleave, self.tag_size, self.sections,
-         self.provided, self.flags, self.log2_spb, self.log2_bitmap, _, self.recalc) = \
-            struct.unpack_from("<8sBBHIQIBB2sQ", raw)
+        def number(offset: int, size: int) -> int:
+            return int.from_bytes(raw[offset:offset + size], "little")
+
+        self.magic = raw[:8]
+        self.version = number(8, 1)
+        self.tag_size = number(10, 2)
+        self.sections = number(12, 4)
+        self.provided = number(16, 8)
+        self.flags = number(24, 4)
+        self.log2_spb = number(28, 1)
+        self.log2_bitmap = number(29, 1)
         self.salt = raw[48:64]
         self.rest = raw[64:4096]
 
@@ -173,9 +185,9 @@ class CliTest(unittest.TestCase):
     """A test with a directory of its own."""
 
     def setUp(self) -> None:
-        temporary = tempfile.TemporaryDirectory(prefix="tcmu-integrity-cli.")
-        self.addCleanup(temporary.cleanup)
-        self.dir = Path(temporary.name)
+        self.dir = Path(tempfile.mkdtemp(prefix="tcmu-integrity-cli."))
+        self.addCleanup(shutil.rmtree, self.dir)
+        self.before = ""  # a pair's digest, for the tests that expect it unchanged
 
     def pair(self, data_size: int = MIB, meta_size: int = MIB, name: str = "") -> Pair:
         """A new pair of files: random data, zeros for metadata."""

@@ -8,8 +8,8 @@ import unittest
 from pathlib import Path
 from typing import NamedTuple
 
-from support import (CLEAN, CLI, DIFFERENT, IO_ERROR, KIB, MIB, REFUSED, CliTest, Outcome, Pair, pattern,
-                     run)
+from support import (CLEAN, CLI, DIFFERENT, IO_ERROR, KIB, MIB, REFUSED, CliTest, Outcome, Pair, Words,
+                     pattern, run)
 
 
 class Change(NamedTuple):
@@ -22,7 +22,7 @@ class Change(NamedTuple):
     says: str  # in check's sentence, and in dump's if it fails
 
 
-def le(size: int, value: int) -> bytes:
+def little(size: int, value: int) -> bytes:
     """A little-endian integer."""
     return value.to_bytes(size, "little")
 
@@ -31,31 +31,31 @@ def le(size: int, value: int) -> bytes:
 CHANGES = [
     Change("magic", 0, b"integrx\0", REFUSED, REFUSED, "other data where a dm-integrity superblock"),
     Change("magic", 0, bytes(4096), REFUSED, REFUSED, "only zeros in its place"),
-    Change("version", 8, le(1, 0), REFUSED, REFUSED, "version 0"),
-    Change("version", 8, le(1, 6), REFUSED, REFUSED, "inline"),
-    Change("version", 8, le(1, 7), REFUSED, REFUSED, "keyed discards"),
-    Change("version", 8, le(1, 255), REFUSED, REFUSED, "version 255"),
-    Change("log2_interleave_sectors", 9, le(1, 15), REFUSED, REFUSED, "log2_interleave_sectors 15"),
-    Change("integrity_tag_size", 10, le(2, 0), REFUSED, REFUSED, "integrity_tag_size 0"),
-    Change("integrity_tag_size", 10, le(2, 256), REFUSED, REFUSED, "integrity_tag_size 256"),
-    Change("integrity_tag_size", 10, le(2, 65535), REFUSED, REFUSED, "integrity_tag_size 65535"),
-    Change("journal_sections", 12, le(4, 0), REFUSED, REFUSED, "journal_sections 0"),
-    Change("journal_sections", 12, le(4, 100), REFUSED, REFUSED, "journal"),
-    Change("journal_sections", 12, le(4, 0xFFFFFFFF), REFUSED, REFUSED, "journal"),
-    Change("provided_data_sectors", 16, le(8, 0), REFUSED, REFUSED, "provided_data_sectors 0"),
-    Change("provided_data_sectors", 16, le(8, 2049), CLEAN, REFUSED, "data"),
-    Change("provided_data_sectors", 16, le(8, 1 << 40), REFUSED, REFUSED, "meta"),
-    Change("provided_data_sectors", 16, le(8, (1 << 64) - 1), REFUSED, REFUSED,
+    Change("version", 8, little(1, 0), REFUSED, REFUSED, "version 0"),
+    Change("version", 8, little(1, 6), REFUSED, REFUSED, "inline"),
+    Change("version", 8, little(1, 7), REFUSED, REFUSED, "keyed discards"),
+    Change("version", 8, little(1, 255), REFUSED, REFUSED, "version 255"),
+    Change("log2_interleave_sectors", 9, little(1, 15), REFUSED, REFUSED, "log2_interleave_sectors 15"),
+    Change("integrity_tag_size", 10, little(2, 0), REFUSED, REFUSED, "integrity_tag_size 0"),
+    Change("integrity_tag_size", 10, little(2, 256), REFUSED, REFUSED, "integrity_tag_size 256"),
+    Change("integrity_tag_size", 10, little(2, 65535), REFUSED, REFUSED, "integrity_tag_size 65535"),
+    Change("journal_sections", 12, little(4, 0), REFUSED, REFUSED, "journal_sections 0"),
+    Change("journal_sections", 12, little(4, 100), REFUSED, REFUSED, "journal"),
+    Change("journal_sections", 12, little(4, 0xFFFFFFFF), REFUSED, REFUSED, "journal"),
+    Change("provided_data_sectors", 16, little(8, 0), REFUSED, REFUSED, "provided_data_sectors 0"),
+    Change("provided_data_sectors", 16, little(8, 2049), CLEAN, REFUSED, "data"),
+    Change("provided_data_sectors", 16, little(8, 1 << 40), REFUSED, REFUSED, "meta"),
+    Change("provided_data_sectors", 16, little(8, (1 << 64) - 1), REFUSED, REFUSED,
            "provided_data_sectors 18446744073709551615"),
-    Change("flags", 24, le(4, 0x01), CLEAN, REFUSED, "journal_mac"),
-    Change("flags", 24, le(4, 0x12), CLEAN, REFUSED, "recalculat"),
-    Change("flags", 24, le(4, 0x14), CLEAN, REFUSED, "bitmap"),
-    Change("flags", 24, le(4, 0x80), REFUSED, REFUSED, "0x80"),
-    Change("flags", 24, le(4, 0xFFFFFFFF), REFUSED, REFUSED, "flag"),
-    Change("flags", 24, le(4, 0), CLEAN, DIFFERENT, ""),
-    Change("log2_sectors_per_block", 28, le(1, 4), REFUSED, REFUSED, "log2_sectors_per_block 4"),
-    Change("log2_sectors_per_block", 28, le(1, 255), REFUSED, REFUSED, "log2_sectors_per_block 255"),
-    Change("log2_blocks_per_bitmap_bit", 29, le(1, 255), REFUSED, REFUSED,
+    Change("flags", 24, little(4, 0x01), CLEAN, REFUSED, "journal_mac"),
+    Change("flags", 24, little(4, 0x12), CLEAN, REFUSED, "recalculat"),
+    Change("flags", 24, little(4, 0x14), CLEAN, REFUSED, "bitmap"),
+    Change("flags", 24, little(4, 0x80), REFUSED, REFUSED, "0x80"),
+    Change("flags", 24, little(4, 0xFFFFFFFF), REFUSED, REFUSED, "flag"),
+    Change("flags", 24, little(4, 0), CLEAN, DIFFERENT, ""),
+    Change("log2_sectors_per_block", 28, little(1, 4), REFUSED, REFUSED, "log2_sectors_per_block 4"),
+    Change("log2_sectors_per_block", 28, little(1, 255), REFUSED, REFUSED, "log2_sectors_per_block 255"),
+    Change("log2_blocks_per_bitmap_bit", 29, little(1, 255), REFUSED, REFUSED,
            "log2_blocks_per_bitmap_bit 255"),
     Change("salt", 48, bytes(16), CLEAN, DIFFERENT, ""),
 ]
@@ -117,10 +117,14 @@ class Devices(CliTest):
         """A name that does not exist is not created."""
         pair = self.remember(self.formatted())
         gone = self.dir / "gone"
-        for words in (["dump", gone], ["check", gone, "--data-device", pair.data],
-                      ["check", pair.meta, "--data-device", gone],
-                      ["format", gone, "--data-device", pair.data, "--yes"],
-                      ["format", pair.meta, "--data-device", gone, "--yes", "--force"]):
+        calls: list[Words] = [
+            ["dump", gone],
+            ["check", gone, "--data-device", pair.data],
+            ["check", pair.meta, "--data-device", gone],
+            ["format", gone, "--data-device", pair.data, "--yes"],
+            ["format", pair.meta, "--data-device", gone, "--yes", "--force"],
+        ]
+        for words in calls:
             with self.subTest(words=words):
                 self.expect_unchanged(pair, run(*words), REFUSED, str(gone), "does not exist")
                 self.assertFalse(gone.exists())
@@ -132,8 +136,11 @@ class Devices(CliTest):
         link.symlink_to(pair.meta)
         os.link(pair.meta, hard)
         for name in (pair.meta, link, hard, self.dir / "." / "meta"):
-            for words in (["check", pair.meta, "--data-device", name],
-                          ["format", pair.meta, "--data-device", name, "--yes", "--force"]):
+            calls: list[Words] = [
+                ["check", pair.meta, "--data-device", name],
+                ["format", pair.meta, "--data-device", name, "--yes", "--force"],
+            ]
+            for words in calls:
                 with self.subTest(words=words):
                     self.expect_unchanged(pair, run(*words), REFUSED, "same")
 
@@ -169,12 +176,13 @@ class Devices(CliTest):
 
     def test_sizes_that_do_not_fit(self) -> None:
         """format: a metadata or data device too small for anything."""
-        for data, meta, words, says in (
-                (MIB, 4096, [], "meta"), (MIB, 64 * KIB, [], "meta"), (MIB, 96 * KIB, [], "meta"),
-                (0, MIB, [], "data"), (512, MIB, ["--sector-size", "4096"], "data"),
-                (MIB, MIB, ["--start", "2041"], "meta"),
-                (MIB, MIB, ["--start", "1900"], "meta"),
-                (MIB, 256 * KIB, ["--tag-size", "255"], "meta")):
+        cases: list[tuple[int, int, list[str], str]] = [
+            (MIB, 4096, [], "meta"), (MIB, 64 * KIB, [], "meta"), (MIB, 96 * KIB, [], "meta"),
+            (0, MIB, [], "data"), (512, MIB, ["--sector-size", "4096"], "data"),
+            (MIB, MIB, ["--start", "2041"], "meta"), (MIB, MIB, ["--start", "1900"], "meta"),
+            (MIB, 256 * KIB, ["--tag-size", "255"], "meta"),
+        ]
+        for data, meta, words, says in cases:
             with self.subTest(data=data, meta=meta, words=words):
                 pair = self.remember(self.pair(data, meta))
                 self.expect_unchanged(pair, pair.format(*words), REFUSED, str(self.dir / says))
@@ -236,8 +244,10 @@ class Devices(CliTest):
             pair.data.chmod(0o666)
             pair.meta.chmod(0o666)
             which.chmod(0o444)
-            for verb, words, status in (("dump", [], CLEAN), ("check", [], CLEAN),
-                                        ("format", ["--yes", "--force"], REFUSED)):
+            cases: list[tuple[str, list[str], int]] = [
+                ("dump", [], CLEAN), ("check", [], CLEAN), ("format", ["--yes", "--force"], REFUSED),
+            ]
+            for verb, words, status in cases:
                 data = [] if verb == "dump" else ["--data-device", str(pair.data)]
                 done = Outcome(subprocess.run(
                     [*read_only, CLI, verb, str(pair.meta), *data, *words], capture_output=True,
@@ -261,7 +271,7 @@ class Journal(CliTest):
                 pair.change(pair.meta, 4096 + (section * 176 + j) * 512 + 504,
                             struct.pack("<Q", base ^ section << 32 ^ j))
         before = pair.digest()
-        self.expect_complaint(pair.check(), REFUSED, "damaged")
+        self.expect_complaint(pair.check(), REFUSED, "damaged", "all four sequence numbers")
         dumped = self.expect(run("dump", pair.meta, "--json"), CLEAN).json
         self.assertEqual(dumped["journal"]["state"], "damaged")
         self.assertEqual(pair.digest(), before)

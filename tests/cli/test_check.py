@@ -66,8 +66,11 @@ class Damage(CliTest):
         pair = self.formatted()
         for block in range(0, 300, 2):
             pair.flip(pair.data, block * 512)
-        for words, listed in (([], 100), (["--max-ranges", "7"], 7), (["--max-ranges", "0"], 0),
-                              (["--max-ranges", "1000"], 150)):
+        cases: list[tuple[list[str], int]] = [
+            ([], 100), (["--max-ranges", "7"], 7), (["--max-ranges", "0"], 0),
+            (["--max-ranges", "1000"], 150),
+        ]
+        for words, listed in cases:
             found = self.expect(pair.check("--json", *words), DIFFERENT).json
             self.assertEqual((len(found["ranges"]), found["ranges_listed"], found["ranges_total"],
                               found["mismatch_sectors"]), (listed, listed, 150, 150))

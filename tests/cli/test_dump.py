@@ -6,7 +6,7 @@ import subprocess
 import tarfile
 import unittest
 
-from support import CLEAN, DIFFERENT, REFUSED, SOURCE, CliTest, run
+from support import CLEAN, DIFFERENT, REFUSED, SOURCE, CliTest, Words, run
 
 GOLDEN = SOURCE / "tests" / "golden"
 
@@ -100,8 +100,11 @@ class Facts(CliTest):
 
     def test_as_integritysetup(self) -> None:
         """integritysetup dump and ours print the same fields with the same values."""
-        for words in ([], ["--sector-size", "4096", "--tag-size", "2"],
-                      ["--integrity-legacy-hmac", "--bitmap-sectors-per-bit", "256"]):
+        shapes: list[list[str]] = [
+            [], ["--sector-size", "4096", "--tag-size", "2"],
+            ["--integrity-legacy-hmac", "--bitmap-sectors-per-bit", "256"],
+        ]
+        for words in shapes:
             with self.subTest(words=words):
                 pair = self.formatted(*words)
                 theirs = subprocess.run(["integritysetup", "dump", str(pair.meta)], check=True,
@@ -156,7 +159,8 @@ class Facts(CliTest):
     def test_failures_are_objects_too(self) -> None:
         """An error comes as an object with errno and sentence."""
         gone = self.dir / "gone"
-        for words in (["dump", gone, "--json"], ["check", gone, "--data-device", gone, "-j"]):
+        calls: list[Words] = [["dump", gone, "--json"], ["check", gone, "--data-device", gone, "-j"]]
+        for words in calls:
             done = run(*words)
             self.assertEqual(done.status, REFUSED)
             self.assertEqual(done.json["error"]["errno"], "ENOENT")

@@ -34,7 +34,8 @@ class Shapes(CliTest):
         starts = itertools.cycle([0, 8, 24])
         for block, tag in itertools.product([512, 1024, 2048, 4096], [1, 2, 4, 7, 40]):
             start = next(starts)
-            for how in ([], ["--integrity-legacy-hmac"]):
+            hows: list[list[str]] = [[], ["--integrity-legacy-hmac"]]
+            for how in hows:
                 with self.subTest(block=block, tag=tag, start=start, how=how):
                     pair = self.formatted(
                         "--sector-size", str(block), "--tag-size", str(tag), "--start", str(start),
@@ -115,6 +116,21 @@ class Shapes(CliTest):
         done = self.expect(run("format", pair.meta, "--data-device", pair.data, "-q"), CLEAN)
         self.assertEqual([line for line in done.err.splitlines() if "warning" not in line], [])
         self.assertEqual(done.out, "")
+
+
+class Verbose(CliTest):
+    """What -v tells."""
+
+    def test_devices_and_rate(self) -> None:
+        """Sizes, logical blocks, the back-end, and how fast it went."""
+        pair = self.pair()
+        for done in (pair.format("-v"), pair.check("-v"), run("dump", pair.meta, "-v")):
+            self.expect(done, CLEAN, f"opened {pair.meta} bytes=1048576 logical_block_size=",
+                        "backend=")
+            if done.out.startswith("superblock of"):
+                self.assertNotIn(str(pair.data), done.err)
+            else:
+                self.assertRegex(done.err, r"(wiped|checked) 1\.0 MiB in \d+\.\d s, \S+ [KMG]iB/s")
 
 
 class Signatures(CliTest):

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later
 # Copyright (c) 2026 The tcmu-integrity authors
 """Help, manual page and completion tell the same; mistakes in the call are named."""
+from __future__ import annotations
+
 import re
 import subprocess
 import unittest
+from pathlib import Path
 
-from support import CLEAN, SOURCE, USAGE, CliTest, run
+from support import CLEAN, SOURCE, USAGE, CliTest, Words, run
 
 VERBS = ["format", "dump", "check", "doctor", "version"]
 
@@ -135,41 +138,43 @@ class Mistakes(CliTest):
         """Unknown verbs, unknown and incomplete options, wrong values."""
         pair = self.pair()
         before = pair.digest()
-        form = ["format", pair.meta, "--data-device", pair.data, "--yes"]
-        for words, says in (
-                ([], "a verb is missing"),
-                (["formt"], "no verb 'formt'"),
-                (["--frobnicate"], "no verb '--frobnicate'"),
-                ([""], "no verb ''"),
-                (["dump"], "META is missing"),
-                (["dump", "a", "b"], "'b' is one operand too many"),
-                (["doctor", "a"], "'a' is one operand too many"),
-                (["format", pair.meta, "--yes"], "--data-device DATA is missing"),
-                ([*form, "--frobnicate"], "no option --frobnicate"),
-                ([*form, "--frobnicate=1"], "no option --frobnicate=1"),
-                ([*form, "-x"], "no option -x"),
-                ([*form, "--integrity"], "--integrity needs a value: --integrity NAME"),
-                ([*form, "--force=yes"], "--force takes no value"),
-                ([*form, "--b"], "--b could be any of several options"),
-                ([*form, "--integrity", "sha512"], "'sha512' is not known here"),
-                ([*form, "--integrity", ""], "empty value"),
-                ([*form, "--sector-size", "768"], "512, 1024, 2048 or 4096, not 768"),
-                ([*form, "--sector-size", "8192"], "from 512 to 4096, not 8192"),
-                ([*form, "--sector-size", "4k"], "takes a number, not '4k'"),
-                ([*form, "--tag-size", "0"], "from 1 to 255, not 0"),
-                ([*form, "--tag-size", "256"], "from 1 to 255, not 256"),
-                ([*form, "--tag-size", "-1"], "takes a number, not '-1'"),
-                ([*form, "--tag-size", " 4"], "takes a number, not ' 4'"),
-                ([*form, "--tag-size", "18446744073709551616"], "from 1 to 255"),
-                ([*form, "--journal-size", "1KB"], "may end in K, M, G or T, not '1KB'"),
-                ([*form, "--journal-size", "M"], "not 'M'"),
-                ([*form, "--journal-size", "1Mx"], "not '1Mx'"),
-                ([*form, "--journal-size", "16777216T"], "not 16777216T"),
-                ([*form, "--journal-size", "0"], "from 512"),
-                ([*form, "--start", "18014398509481984"], "not 18014398509481984"),
-                ([*form, "--buffer-sectors", "0"], "from 1"),
-                ([*form, "--bitmap-sectors-per-bit", "48"], "a power of two, not 48"),
-                ([*form, "--keep-data", "--no-wipe"], "give one of them")):
+        form: list[str | Path] = ["format", pair.meta, "--data-device", pair.data, "--yes"]
+        cases: list[tuple[Words, str]] = [
+            ([], "a verb is missing"),
+            (["formt"], "no verb 'formt'"),
+            (["--frobnicate"], "no verb '--frobnicate'"),
+            ([""], "no verb ''"),
+            (["dump"], "META is missing"),
+            (["dump", "a", "b"], "'b' is one operand too many"),
+            (["doctor", "a"], "'a' is one operand too many"),
+            (["format", pair.meta, "--yes"], "--data-device DATA is missing"),
+            ([*form, "--frobnicate"], "no option --frobnicate"),
+            ([*form, "--frobnicate=1"], "no option --frobnicate=1"),
+            ([*form, "-x"], "no option -x"),
+            ([*form, "--integrity"], "--integrity needs a value: --integrity NAME"),
+            ([*form, "--force=yes"], "--force takes no value"),
+            ([*form, "--b"], "--b could be any of several options"),
+            ([*form, "--integrity", "sha512"], "'sha512' is not known here"),
+            ([*form, "--integrity", ""], "empty value"),
+            ([*form, "--sector-size", "768"], "512, 1024, 2048 or 4096, not 768"),
+            ([*form, "--sector-size", "8192"], "from 512 to 4096, not 8192"),
+            ([*form, "--sector-size", "4k"], "takes a number, not '4k'"),
+            ([*form, "--tag-size", "0"], "from 1 to 255, not 0"),
+            ([*form, "--tag-size", "256"], "from 1 to 255, not 256"),
+            ([*form, "--tag-size", "-1"], "takes a number, not '-1'"),
+            ([*form, "--tag-size", " 4"], "takes a number, not ' 4'"),
+            ([*form, "--tag-size", "18446744073709551616"], "from 1 to 255"),
+            ([*form, "--journal-size", "1KB"], "may end in K, M, G or T, not '1KB'"),
+            ([*form, "--journal-size", "M"], "not 'M'"),
+            ([*form, "--journal-size", "1Mx"], "not '1Mx'"),
+            ([*form, "--journal-size", "16777216T"], "not 16777216T"),
+            ([*form, "--journal-size", "0"], "from 512"),
+            ([*form, "--start", "18014398509481984"], "not 18014398509481984"),
+            ([*form, "--buffer-sectors", "0"], "from 1"),
+            ([*form, "--bitmap-sectors-per-bit", "48"], "a power of two, not 48"),
+            ([*form, "--keep-data", "--no-wipe"], "give one of them"),
+        ]
+        for words, says in cases:
             with self.subTest(words=words[-2:]):
                 done = self.expect_complaint(run(*words), USAGE, says)
                 self.assertEqual(done.out, "")
