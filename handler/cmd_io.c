@@ -112,6 +112,8 @@ static bool block_repeats(const struct ti_command *cmd)
 
 	if (unit == cmd->facts->block_size)
 		return true;
+	if (cmd->iov[0].iov_len < unit) /* tcmu's pieces are pages */
+		return false;
 	ti_iov_copy_out(&cursor, block, cmd->facts->block_size);
 	return memcmp(block, block + unit, cmd->facts->block_size - unit) == 0;
 }

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * A command from a stranger: block sizes, where the buffer is cut in two, a CDB of 16 bytes, the
+ * buffer.
+ */
+#include "cdb.h"
+#include "fuzz_input.h"
+#include "libtcmu_common.h"
+#include "sense.h"
+
+#define BLOCKS 1000U
+
+static char *serial(void *ctx)
+{
+	(void)ctx;
+	return strdup("11112222-3333-4444-5555-666677778888");
+}
+
+/* CDB and buffer in memory of their own, so that a step beyond either is seen. */
+static uint8_t *piece(const uint8_t *from, size_t len)
+{
+	uint8_t *p = malloc(len ? len : 1);
+
+	FUZZ_MUST(p);
+	memcpy(p, from, len);
+	return p;
+}
+
+static void check(const struct ti_command *cmd, int status, size_t len)
+{
+	uint32_t size = cmd->facts->block_size;
+
+	if (status == TCMU_STS_PASSTHROUGH_ERR)
+		FUZZ_MUST((cmd->sense[0] & 0x70) == 0x70);
+	if (status != TI_STS_REQUEST || cmd->request.op == TI_REQ_FLUSH)
+		return;
+	FUZZ_MUST(cmd->request.blocks > 0 && cmd->request.blocks <= BLOCKS);
+	FUZZ_MUST(cmd->request.lba <= BLOCKS - cmd->request.blocks);
+	FUZZ_MUST(cmd->request.iov_count > 0);
+	if (cmd->request.op == TI_REQ_WRITE_SAME)
+		FUZZ_MUST(cmd->request.iov != cmd->iov || len == size);
+	else
+		FUZZ_MUST(len == cmd->request.blocks * size);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct ti_scsi_facts facts = {
+		.blocks = BLOCKS, .max_transfer = 2048, .max_write_same = 500, .serial = serial
+	};
+	uint8_t sense[TI_SENSE_BYTES] = { 0 };
+	const struct ti_row *row;
+	struct ti_command cmd;
+	struct iovec iov[2];
+	size_t len, cut;
+	uint8_t *cdb;
+	int status;
+
+	if (size < 18)
+		return 0;
+	facts.block_size = 512U << (data[0] & 3);
+	facts.integrity_block = 512U << (data[0] >> 2 & 3);
+	if (facts.integrity_block > facts.block_size)
+		return 0;
+	row = ti_row_find(data + 2);
+	if (!row)
+		return 0;
+	len = size - 18;
+	cut = len * data[1] / 255;
+	cdb = piece(data + 2, row->cdb_len);
+	iov[0] = (struct iovec){ piece(data + 18, cut), cut };
+	iov[1] = (struct iovec){ piece(data + 18 + cut, len - cut), len - cut };
+	cmd = (struct ti_command){
+		.cdb = cdb, .facts = &facts, .iov = iov, .iov_count = 2, .sense = sense
+	};
+	status = row->run(row, &cmd);
+	check(&cmd, status, len);
+	free(cdb);
+	free(iov[0].iov_base);
+	free(iov[1].iov_base);
+	return 0;
+}
