@@ -27,15 +27,16 @@
 /** A child that takes longer hangs. */
 #define HANG_SECONDS 90U
 
-char testio_log_line[1024];
-unsigned testio_log_warnings;
+/* Lines of the last open, with their newlines; what does not fit is cut. */
+static char log_text[4096];
 
 static void keep_line(void *ctx, enum ti_log_level level, const char *text)
 {
 	(void)ctx;
 	if (level <= TI_LOG_WARN) {
-		(void)snprintf(testio_log_line, sizeof(testio_log_line), "%s", text);
-		testio_log_warnings++;
+		size_t used = strlen(log_text);
+
+		(void)snprintf(log_text + used, sizeof(log_text) - used, "%s\n", text);
 	}
 }
 
@@ -93,11 +94,23 @@ struct ti_queue *testio_open(const struct testio_files *files,
 
 	all.data_path = files->path[TI_DATA];
 	all.meta_path = files->path[TI_META];
-	testio_log_warnings = 0;
+	log_text[0] = '\0';
 	if (ti_pair_open(&all, &testio_log, &q, &error) != 0)
 		fail_msg("%s", error.text);
 	assert_non_null(q);
 	return q;
+}
+
+unsigned testio_logged(const char *words)
+{
+	unsigned count = 0;
+
+	for (const char *line = log_text; *line; line = strchr(line, '\n') + 1) {
+		const char *found = strstr(line, words);
+
+		count += found && found < strchr(line, '\n');
+	}
+	return count;
 }
 
 void *testio_buffer(size_t size, int fill)

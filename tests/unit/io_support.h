@@ -54,9 +54,8 @@ int counted_io_finish(struct ti_queue *q, struct counted_io *c);
 /** Where queues from testio_open() log; for other opens, too. */
 extern const struct ti_log testio_log;
 
-/** The line that was logged last by a queue from testio_open(), and how many there were. */
-extern char testio_log_line[1024];
-extern unsigned testio_log_warnings;
+/** How many warnings and errors with these words have been logged since the last testio_open(). */
+unsigned testio_logged(const char *words);
 
 /**
  * Make system call @number fail with @err in this thread and those it starts, for good: use it in a

@@ -37,7 +37,7 @@ static void back_end_is_the_one_asked_for(void **state)
 	struct ti_queue *q = open_threads(*state, 0);
 
 	assert_string_equal(q->ops->name, "threads");
-	assert_int_equal(testio_log_warnings, 0);
+	assert_int_equal(testio_logged("io_uring"), 0);
 	ti_pair_close(q);
 }
 
@@ -175,5 +175,7 @@ int main(int argc, char **argv)
 	};
 	int failed = blockdev_cases_run(TI_BACKEND_THREADS, argc, argv);
 
+	if (argc == 3)
+		return failed;
 	return failed + cmocka_run_group_tests_name("the thread pool", tests, begin, end);
 }

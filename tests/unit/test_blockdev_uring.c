@@ -48,7 +48,7 @@ static void back_end_is_the_one_asked_for(void **state)
 	ti_pair_close(q);
 	q = testio_open(*state, &use_any);
 	assert_string_equal(q->ops->name, "io_uring");
-	assert_int_equal(testio_log_warnings, 0);
+	assert_int_equal(testio_logged("io_uring"), 0);
 	ti_pair_close(q);
 }
 
@@ -63,43 +63,64 @@ static void sleep_inside_run(struct ti_io *io)
 	c->completions++;
 }
 
+/* One flush in memory, which a worker does.  Returns whether run() left it to the eventfd. */
+static bool flush_rings(struct ti_queue *q)
+{
+	struct counted_io flush;
+	bool rings;
+
+	counted_io_set(&flush, TI_IO_FLUSH, TI_DATA, 0, NULL, 0);
+	ti_queue_submit(q, &flush.io);
+	rings = ti_queue_run(q) == 0;
+	assert_int_equal(counted_io_finish(q, &flush), 0);
+	return rings;
+}
+
+/* The same, while run() is busy with something else.  Returns whether that run() reaped it. */
+static bool flush_is_reaped(struct ti_queue *q)
+{
+	struct counted_io flush, busy;
+	unsigned reaped;
+
+	counted_io_set(&flush, TI_IO_FLUSH, TI_DATA, 0, NULL, 0);
+	counted_io_set(&busy, TI_IO_READ, TI_DATA, 0, NULL, 0);
+	busy.io.done = sleep_inside_run;
+	ti_queue_submit(q, &flush.io);
+	ti_queue_submit(q, &busy.io);
+	reaped = ti_queue_run(q);
+	assert_int_equal(counted_io_finish(q, &flush), 0);
+	return reaped == 2;
+}
+
 /*
- * A read completes while run() is busy with something else, and is reaped by the same run(): the
- * eventfd must not ring for it.  Before that, a read that is waited for makes the eventfd ring.
- * All of it again if one of the reads came too early or too late for that.
+ * After a run() that left a completion to the eventfd, another run() reaps one itself: the eventfd
+ * must not ring for that.  How fast the worker is decides which of the two it is: try until it was
+ * as wanted.  With one CPU, workers may be so fast that nothing is ever left to the eventfd.
  */
 static void reaped_completions_do_not_end_wait(void **state)
 {
-	struct ti_queue *q = testio_open(*state, &use_uring);
-	char *buf = testio_buffer(BLOCK, 0);
-	struct counted_io read, busy;
-	bool rang = false;
-	unsigned reaped = 0;
+	struct testio_memory memory;
+	bool rang = false, reaped = false;
+	struct ti_queue *q;
 	uint64_t began;
 
-	assert_int_equal(ti_queue_sync(q, TI_IO_WRITE, TI_DATA, 0, buf, BLOCK), 0);
-	for (unsigned i = 0; i < 100 && !(rang && reaped == 2); i++) {
-		counted_io_set(&read, TI_IO_READ, TI_DATA, 0, buf, BLOCK);
-		ti_queue_submit(q, &read.io);
-		rang = ti_queue_run(q) == 0;
-		assert_int_equal(counted_io_finish(q, &read), 0);
+	(void)state;
+	testio_memory_begin(&memory);
+	q = testio_open(&memory.files, &use_uring);
+	for (unsigned i = 0; i < 5000 && !rang; i++)
+		rang = flush_rings(q);
+	assert_true(rang || sysconf(_SC_NPROCESSORS_ONLN) == 1);
+	for (unsigned i = 0; i < 100 && !reaped; i++) {
 		/* If run() was faster than the eventfd, that has yet to be emptied. */
 		q->ops->wait(q, ti_clock_now(&ti_clock_monotonic) + 5 * TI_NS_PER_MS);
-
-		counted_io_set(&read, TI_IO_READ, TI_DATA, 0, buf, BLOCK);
-		counted_io_set(&busy, TI_IO_READ, TI_DATA, 0, buf, 0);
-		busy.io.done = sleep_inside_run;
-		ti_queue_submit(q, &read.io);
-		ti_queue_submit(q, &busy.io);
-		reaped = ti_queue_run(q);
-		assert_int_equal(counted_io_finish(q, &read), 0);
+		reaped = flush_is_reaped(q);
 	}
-	assert_true(rang && reaped == 2);
+	assert_true(reaped);
 	began = ti_clock_now(&ti_clock_monotonic);
 	q->ops->wait(q, began + 20 * TI_NS_PER_MS);
 	assert_true(ti_clock_now(&ti_clock_monotonic) >= began + 20 * TI_NS_PER_MS);
 	ti_pair_close(q);
-	free(buf);
+	testio_memory_end(&memory);
 }
 
 /* The submitter sees neither its I/O's completion nor EINTR: it sleeps in ppoll(), as the runner.
@@ -136,9 +157,9 @@ static int fall_back(const struct testio_files *files, long number, int err)
 
 	testio_refuse_syscall(number, err);
 	q = testio_open(files, &use_any);
-	if (strcmp(q->ops->name, "threads") != 0 || testio_log_warnings != 1)
+	if (strcmp(q->ops->name, "threads") != 0 || testio_logged("io_uring is refused") != 1)
 		return 2;
-	if (!strstr(testio_log_line, "io_uring") || !strstr(testio_log_line, strerror(err)))
+	if (testio_logged(strerror(err)) != 1)
 		return 3;
 	if (ti_queue_sync(q, TI_IO_FLUSH, TI_DATA, 0, NULL, 0) != 0)
 		return 4;
@@ -181,7 +202,7 @@ static int no_register(void *arg)
 
 	testio_refuse_syscall(SYS_io_uring_register, EPERM);
 	q = testio_open(arg, &use_any);
-	if (strcmp(q->ops->name, "threads") != 0 || testio_log_warnings != 1)
+	if (strcmp(q->ops->name, "threads") != 0 || testio_logged("io_uring is refused") != 1)
 		return 2;
 	ti_pair_close(q);
 	return 0;
@@ -354,6 +375,22 @@ static int write_fua(struct ti_queue *q, void *buf)
 	return counted_io_finish(q, &c);
 }
 
+/* A clock by which nothing takes long: what is inline stays inline. */
+static uint64_t standing_now_ns(struct ti_clock *clock)
+{
+	(void)clock;
+	return 1;
+}
+
+/* A clock by which everything takes long. */
+static uint64_t jumping_now_ns(struct ti_clock *clock)
+{
+	static uint64_t now_ns;
+
+	(void)clock;
+	return now_ns += 5 * TI_NS_PER_MS;
+}
+
 /* The call is made, and its failure reaches every flush and FUA write that it was for. */
 static int fail_inline_flushes(void *arg)
 {
@@ -361,6 +398,7 @@ static int fail_inline_flushes(void *arg)
 	char *buf = testio_buffer(BLOCK, 0);
 	struct counted_io c[5];
 
+	ti_clock_monotonic.now_ns = standing_now_ns;
 	if (ti_queue_sync(q, TI_IO_FLUSH, TI_DATA, 0, NULL, 0) != 0 || write_fua(q, buf) != 0)
 		return 2;
 	testio_refuse_syscall(SYS_fdatasync, EIO);
@@ -396,15 +434,6 @@ static void failed_inline_flush_is_reported(void **state)
 	testio_memory_end(&memory);
 }
 
-/* A clock by which everything takes long. */
-static uint64_t jumping_now_ns(struct ti_clock *clock)
-{
-	static uint64_t now_ns;
-
-	(void)clock;
-	return now_ns += 5 * TI_NS_PER_MS;
-}
-
 /*
  * The first inline flush is timed.  If it took long, a worker does it from then on, which no longer
  * gets fdatasync()'s error; the other device's flushes are inline still.
@@ -412,12 +441,11 @@ static uint64_t jumping_now_ns(struct ti_clock *clock)
 static int flush_slow_device(void *arg)
 {
 	struct ti_queue *q = open_write_through(arg, false);
-	uint64_t (*real_now_ns)(struct ti_clock * clock) = ti_clock_monotonic.now_ns;
 
 	ti_clock_monotonic.now_ns = jumping_now_ns;
 	if (ti_queue_sync(q, TI_IO_FLUSH, TI_DATA, 0, NULL, 0) != 0)
 		return 2;
-	ti_clock_monotonic.now_ns = real_now_ns;
+	ti_clock_monotonic.now_ns = standing_now_ns;
 	testio_refuse_syscall(SYS_fdatasync, EIO);
 	for (unsigned i = 0; i < 20; i++) {
 		if (ti_queue_sync(q, TI_IO_FLUSH, TI_DATA, 0, NULL, 0) != 0)
@@ -491,5 +519,7 @@ int main(int argc, char **argv)
 	if (!have_io_uring())
 		return SKIPPED;
 	failed = blockdev_cases_run(TI_BACKEND_URING, argc, argv);
+	if (argc == 3)
+		return failed;
 	return failed + cmocka_run_group_tests_name("io_uring", tests, begin, end);
 }

@@ -223,7 +223,7 @@ static int open_without_direct_io(void *arg)
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
 		return 2;
 	q = testio_open(arg, &any);
-	if (testio_log_warnings != 2 || !strstr(testio_log_line, "without direct I/O"))
+	if (testio_logged("without direct I/O") != 2)
 		return 3;
 	if (q->dev[TI_DATA].memory_align != 1 || q->dev[TI_DATA].logical_block_size != 512)
 		return 4;
