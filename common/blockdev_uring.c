@@ -161,6 +161,9 @@ static void prepare(struct uring *u, struct flight *flight)
 		 * file it leaves out times, but not what is needed to find the data: extents that
 		 * our writes allocated or converted are committed, and where nothing had to be
 		 * committed the file system still flushes the device's cache.
+		 *
+		 * Of two flushes of one file that overlap, the kernel tells only one about pages
+		 * that it failed to write back.  The engine has one under way for each device.
 		 */
 		io_uring_prep_fsync(sqe, (int)io->dev, IORING_FSYNC_DATASYNC);
 	} else if (io->op == TI_IO_DISCARD) {

@@ -29,7 +29,7 @@ enum ti_backend {
 struct ti_pair_options {
 	const char *data_path; /* NULL: only the metadata device is opened (dump) */
 	const char *meta_path;
-	bool read_only; /* open for reading only; locks shared, so readers share a pair */
+	bool read_only; /* open for reading only; readers share files, but not block devices */
 	bool no_lock;	/* dump of a device in use: neither O_EXCL nor lock; read_only only */
 	enum ti_backend backend;
 	unsigned depth;	  /* most I/Os under way at once; 0: 256 */
@@ -37,7 +37,9 @@ struct ti_pair_options {
 };
 
 /**
- * Open both devices and put an I/O queue over them.
+ * Open both devices and put an I/O queue over them.  Creates and writes nothing.  Blocks: a holder
+ * that is not seen to live is given two seconds to go, for the kernel may still be clearing up
+ * after a process that was killed.
  * @log is used while the queue lives.  On success *@queue is the caller's, to be closed with
  * ti_pair_close().  Without a data path dev[TI_DATA] is empty (size 0, name "").
  * Returns 0, -EBUSY (held by somebody, or data and metadata are the same device), -EROFS, or what

@@ -248,6 +248,12 @@ static uint32_t at_least(uint32_t value, uint32_t least)
 	return value > least ? value : least;
 }
 
+/* What lies behind the last whole block cannot be reached. */
+static uint64_t whole_blocks(uint64_t size, uint32_t block)
+{
+	return size - size % block;
+}
+
 static int learn_block(const struct ti_device_request *rq, const struct stat *st,
 		       struct ti_host_device *dev, struct ti_error *error)
 {
@@ -266,7 +272,7 @@ static int learn_block(const struct ti_device_request *rq, const struct stat *st
 	if (read_only && !rq->read_only)
 		return say_read_only(rq, error);
 	info->logical_block_size = at_least((uint32_t)logical, SECTOR_BYTES);
-	info->size = size - size % info->logical_block_size;
+	info->size = whole_blocks(size, info->logical_block_size);
 	ask_alignment(dev->fd, &memory, &offset, &refused);
 	/* Some drivers claim to take less than they do. */
 	info->memory_align = at_least(memory ? memory : info->logical_block_size, SECTOR_BYTES);
@@ -303,8 +309,8 @@ static int learn_file(const struct ti_device_request *rq, const struct stat *st,
 		       "the %s %s is on a file system without direct I/O: it goes through the page "
 		       "cache, which takes memory and time",
 		       rq->role, rq->path);
-	info->size = (uint64_t)st->st_size - (uint64_t)st->st_size % SECTOR_BYTES;
 	info->logical_block_size = direct ? at_least(offset, SECTOR_BYTES) : SECTOR_BYTES;
+	info->size = whole_blocks((uint64_t)st->st_size, info->logical_block_size);
 	info->memory_align = !direct ? 1 : memory ? memory : info->logical_block_size;
 	/* Whatever is below the file system: its fdatasync() knows. */
 	info->has_volatile_cache = true;

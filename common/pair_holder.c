@@ -133,10 +133,11 @@ static bool find_stacked(const struct dev_set *set, char text[TI_HOLDER_TEXT])
 					       "first (dmsetup remove %s)",
 					       name, entry->d_name, name);
 			else
-				(void)snprintf(text, TI_HOLDER_TEXT,
-					       "the device %.32s, which is stacked on it: stop that "
-					       "first",
-					       entry->d_name);
+				(void)snprintf(
+					text, TI_HOLDER_TEXT,
+					"the device %.32s, which is stacked on it: stop that "
+					"first",
+					entry->d_name);
 		}
 		(void)closedir(dir);
 	}
