@@ -7,7 +7,8 @@
 #include <stddef.h>
 
 void ti_flusher_init(struct ti_flusher *f, struct ti_queue *queue, struct ti_tag_cache *cache,
-		     void (*failed)(void *ctx, enum ti_device dev, int error), void *ctx)
+		     bool read_only, void (*failed)(void *ctx, enum ti_device dev, int error),
+		     void *ctx)
 {
 	f->queue = queue;
 	f->cache = cache;
@@ -15,6 +16,10 @@ void ti_flusher_init(struct ti_flusher *f, struct ti_queue *queue, struct ti_tag
 	f->ctx = ctx;
 	STAILQ_INIT(&f->now);
 	STAILQ_INIT(&f->next);
+	/* Whoever had the devices open before may have died with writes in their caches that it had
+	 * acknowledged; an initiator that has lived on counts on our first flush to cover them. */
+	f->dirty[TI_DATA] = !read_only;
+	f->dirty[TI_META] = !read_only;
 }
 
 void ti_flusher_wrote(struct ti_flusher *f, enum ti_device dev)

@@ -12,7 +12,8 @@
  *under way joins it only if no write has completed since its start; else the next one, which starts
  *when this one ends.
  *
- * A device is flushed only if a write to it has completed since its last good flush started.
+ * A device is flushed only if a write to it has completed since its last good flush started.  The
+ * first round of all flushes both: nothing is known of the time before.
  *
  * A failed device flush is never forgotten: what it should have covered may be lost, and no later
  * success can bring it back, so from then on every round fails (until the LUN is opened anew).  A
@@ -61,7 +62,8 @@ struct ti_flusher {
 };
 
 void ti_flusher_init(struct ti_flusher *f, struct ti_queue *queue, struct ti_tag_cache *cache,
-		     void (*failed)(void *ctx, enum ti_device dev, int error), void *ctx);
+		     bool read_only, void (*failed)(void *ctx, enum ti_device dev, int error),
+		     void *ctx);
 
 /** A write to @dev has completed, well or not: its cache may hold something now.  io path. */
 void ti_flusher_wrote(struct ti_flusher *f, enum ti_device dev);

@@ -286,7 +286,7 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 		err = open_direct_checks(lun, error);
 	if (err == 0)
 		err = open_memory(lun, o, error);
-	ti_flusher_init(&lun->flusher, queue, lun->cache, flush_failed, lun);
+	ti_flusher_init(&lun->flusher, queue, lun->cache, lun->read_only, flush_failed, lun);
 	if (err == 0 && lun->policy->open != NULL)
 		err = lun->policy->open(lun, error);
 	if (err != 0) {

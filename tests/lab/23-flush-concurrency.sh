@@ -22,6 +22,7 @@ start_runner
 backstore disk "$data" "$meta" commit_time=3600000 cache_mb=1
 disk=$(loop_login disk)
 read_blocks "$disk" 0 8
+sg_sync "$disk" # the first flush of all goes to both devices: nothing is known of the time before
 set_delay "$data" 0 0 $data_ms
 set_delay "$meta" 0 0 $meta_ms
 

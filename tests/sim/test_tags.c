@@ -236,6 +236,7 @@ static void close_of_a_clean_lun_reaches_no_device(void **state)
 	struct sim_lun *l = sim_lun_new(NULL);
 
 	(void)state;
+	sim_ok(l, sim_flush(l));
 	sim_reads(l, 0, 4096, 0);
 	sim_forget(l);
 	assert_int_equal(sim_lun_close(l), 0);
