@@ -64,17 +64,32 @@ static void part_done(struct ti_flusher *f)
 	}
 }
 
+void ti_flusher_flush_started(struct ti_flusher *f, enum ti_device dev)
+{
+	/* Cleared before the flush starts: a write that completes while it runs is not covered and
+	 * sets it again. */
+	f->dirty[dev] = false;
+	f->flushing[dev]++;
+	f->device_flushes[dev]++;
+}
+
+void ti_flusher_flush_ended(struct ti_flusher *f, enum ti_device dev, int error)
+{
+	f->flushing[dev]--;
+	if (error == 0)
+		return;
+	f->dirty[dev] = true;
+	if (f->broken[dev] == 0) {
+		f->broken[dev] = error;
+		f->failed(f->ctx, dev, error);
+	}
+}
+
 static void device_flushed(struct ti_io *io)
 {
 	struct ti_flusher *f = io->owner;
 
-	if (io->result != 0) {
-		f->dirty[io->dev] = true;
-		if (f->broken[io->dev] == 0) {
-			f->broken[io->dev] = io->result;
-			f->failed(f->ctx, io->dev, io->result);
-		}
-	}
+	ti_flusher_flush_ended(f, io->dev, io->result);
 	part_done(f);
 }
 
@@ -82,14 +97,12 @@ static void flush_device(struct ti_flusher *f, enum ti_device dev)
 {
 	struct ti_io *io = &f->io[dev];
 
-	if (!f->dirty[dev]) {
+	/* Another's flush that is under way may cover everything, but has not done so yet. */
+	if (!f->dirty[dev] && f->flushing[dev] == 0) {
 		part_done(f);
 		return;
 	}
-	/* Cleared before the flush starts: a write that completes while it runs is not covered and
-	 * sets it again. */
-	f->dirty[dev] = false;
-	f->device_flushes[dev]++;
+	ti_flusher_flush_started(f, dev);
 	io->op = TI_IO_FLUSH;
 	io->dev = dev;
 	io->offset = 0;

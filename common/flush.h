@@ -48,6 +48,7 @@ struct ti_flusher {
 	void *ctx;
 
 	bool dirty[TI_DEVICES]; /* a write has completed since the last good flush's start */
+	unsigned flushing[TI_DEVICES]; /* flushes under way: what they cover is not durable yet */
 	int broken[TI_DEVICES]; /* errno of the first failed flush, for ever */
 	uint64_t version;	/* counts completed writes */
 	uint64_t round_version; /* version when the round under way started */
@@ -71,6 +72,13 @@ void ti_flusher_wrote(struct ti_flusher *f, enum ti_device dev);
 /** A request's write, data and tag, is complete: only rounds that start later cover it.  io path.
  */
 void ti_flusher_completed_write(struct ti_flusher *f);
+
+/**
+ * For those who flush a device outside of a round (a journal's commit): called when such a flush is
+ * submitted, and when it has completed with @error (0: well).  io path.
+ */
+void ti_flusher_flush_started(struct ti_flusher *f, enum ti_device dev);
+void ti_flusher_flush_ended(struct ti_flusher *f, enum ti_device dev, int error);
 
 /** Wait for everything completed so far to be durable.  io path. */
 void ti_flush_join(struct ti_flusher *f, struct ti_flush_waiter *waiter);

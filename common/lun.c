@@ -234,7 +234,7 @@ void ti_lun_run(struct ti_lun *lun, struct ti_request_list *out)
 		 * are about to ask share the next one. */
 		do {
 			step_all(lun);
-		} while (ti_flusher_run(&lun->flusher));
+		} while (lun->policy->run(lun));
 	} while (ti_queue_run(lun->queue) > 0);
 	STAILQ_CONCAT(out, &lun->finished);
 }

@@ -39,7 +39,8 @@
 #include "log.h"
 
 enum ti_mode {
-	TI_MODE_DIRECT, /* 'D': no crash protection between data and tag */
+	TI_MODE_DIRECT,	 /* 'D': no crash protection between data and tag */
+	TI_MODE_JOURNAL, /* 'J': data and tag change together */
 };
 
 struct ti_lun_options {
@@ -51,6 +52,7 @@ struct ti_lun_options {
 	unsigned queue_depth;	 /* requests worked on at once; 0: 128.  More wait, in order. */
 	uint32_t max_part_bytes; /* largest single device transfer; 0: 1 MiB */
 	unsigned bounce_buffers; /* of max_part_bytes; 0: 4 */
+	unsigned journal_watermark; /* percent; 0: 50.  Fuller, the journal is written out */
 	unsigned commit_time_ms; /* dirty tags are written out after this; 0: 10000 */
 	bool read_only;		 /* writes fail with -EROFS; nothing is ever written */
 };

@@ -26,6 +26,9 @@
 /* Pieces of memory that one part may have without being copied to a bounce buffer. */
 #define TI_PART_IOVS 260U
 
+/* Largest block. */
+#define TI_MAX_BLOCK_BYTES 4096U
+
 struct ti_slot;
 STAILQ_HEAD(ti_slot_list, ti_slot);
 
@@ -46,6 +49,7 @@ struct ti_slot {
 	struct ti_tag_pin pin;
 	uint32_t located; /* bytes of the part known to be readable (ti_part_locate) */
 	void (*after_locate)(struct ti_slot *slot);
+	void (*after_map)(struct ti_slot *slot);
 	struct iovec locate_iov[TI_HASH_MAX_PIECES];
 
 	/* The slot's for ever. */
@@ -69,16 +73,26 @@ struct ti_policy_ops {
 	const char *name; /* as in mode=... */
 	/* Check the superblock and the journal for this mode, allocate.  May be NULL. */
 	int (*open)(struct ti_lun *lun, struct ti_error *error);
+	/* Begin the part that starts at slot->sector and is at most slot->sectors long; the policy may
+	 * make it shorter. */
 	void (*begin_read)(struct ti_slot *slot);
 	void (*begin_write)(struct ti_slot *slot);
 	/* Make every completed write durable; the waiter is told when it is. */
 	void (*flush)(struct ti_lun *lun, struct ti_flush_waiter *waiter);
+	/* Carry on what concerns more than one request (rounds, commits).  Called when no slot is
+	 * ready.  True if anything moved: then it is called again. */
+	bool (*run)(struct ti_lun *lun);
 	/* The time of a deadline has come. */
 	void (*tick)(struct ti_lun *lun);
+	/* Nothing is under way and the last flush is done: leave the devices for the next open.
+	 * Blocks.  May be NULL. */
+	int (*stop)(struct ti_lun *lun);
 	void (*close)(struct ti_lun *lun);
 };
 
-extern const struct ti_policy_ops ti_policy_direct;
+extern const struct ti_policy_ops ti_policy_direct, ti_policy_journal;
+
+struct ti_journal;
 
 struct ti_lun {
 	const struct ti_policy_ops *policy;
@@ -91,6 +105,8 @@ struct ti_lun {
 	struct ti_tag_cache *cache;
 	struct ti_flusher flusher;
 	struct ti_range_locks ranges;
+	struct ti_journal *journal; /* policy_journal.c */
+	unsigned journal_watermark; /* percent */
 	bool read_only;
 	bool locked_memory;
 
@@ -141,12 +157,19 @@ void ti_slot_fail(struct ti_slot *slot, int err, enum ti_cause cause, uint64_t s
 void ti_part_first(struct ti_slot *slot);
 /** The step after a part: the next one, or the end. */
 void ti_part_done(struct ti_slot *slot);
+/** Give the part the memory that the device will use, then call @then; may shorten the part. */
+void ti_part_map(struct ti_slot *slot, void (*then)(struct ti_slot *slot));
 /** Start the part's data transfer; slot->pending counts it. */
 void ti_part_transfer(struct ti_slot *slot, enum ti_io_op op);
 /** Pin the part's tags; slot->pending counts it. */
 void ti_part_pin(struct ti_slot *slot, bool overwrite);
 /** After a failed read: find the first part of it that cannot be read, or that all of it can. */
 void ti_part_locate(struct ti_slot *slot, void (*then)(struct ti_slot *slot));
+
+/* policy_direct.c */
+
+/** Read the part from the data device and verify it. */
+void ti_read_from_device(struct ti_slot *slot);
 
 /* lun.c */
 void ti_request_done(struct ti_slot *slot);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "journal.h"
 #include "journal_scan.h"
 #include "lun_internal.h"
 #include "memory.h"
@@ -54,46 +55,25 @@ static int read_superblock(struct ti_lun *lun, uint64_t start_sector, struct ti_
 	return err;
 }
 
-static int check_journal(struct ti_lun *lun, struct ti_error *error)
+/* Mode direct: what a journal still holds goes to its places first, and the journal is erased. */
+static int empty_journal(struct ti_lun *lun, struct ti_error *error)
 {
-	const char *meta = lun->queue->dev[TI_META].name;
-	struct ti_journal_summary journal;
-	int err = ti_journal_scan(lun->queue, &lun->geo, &journal, error);
+	struct ti_journal_summary summary;
+	bool locked;
+	int err = ti_journal_scan(lun->queue, &lun->geo, &summary, error);
 
-	if (err != 0)
+	if (err != 0 || summary.state == TI_JOURNAL_EMPTY)
 		return err;
-	switch (journal.state) {
-	case TI_JOURNAL_EMPTY:
-		return 0;
-	case TI_JOURNAL_FULL:
-	case TI_JOURNAL_PARTIAL:
-		return ti_error_set(error, -EUCLEAN,
-				    "the journal on %s holds %" PRIu64
-				    " entries that have not been "
-				    "written to their places: open the pair once with the kernel's "
-				    "dm-integrity in mode J, close it, and try again",
-				    meta, journal.replay_entries);
-	case TI_JOURNAL_DAMAGED:
-		break;
-	}
-	if (journal.bad_section == UINT32_MAX)
-		return ti_error_set(
-			error, -EUCLEAN,
-			"the journal on %s is damaged: its sections carry all four commit "
-			"sequence numbers, so that none is the newest",
-			meta);
-	return ti_error_set(error, -EUCLEAN,
-			    "the journal on %s has an unknown commit id in section %" PRIu32
-			    ", sector %" PRIu32 ": it is damaged, or encrypted with journal_crypt, "
-			    "which is not supported yet",
-			    meta, journal.bad_section, journal.bad_sector);
-}
-
-static int open_direct_checks(struct ti_lun *lun, struct ti_error *error)
-{
-	int err = ti_superblock_check_supported(&lun->sb, lun->queue->dev[TI_META].name, error);
-
-	return err != 0 ? err : check_journal(lun, error);
+	err = ti_journal_alloc(lun, &locked, &lun->journal);
+	if (err != 0)
+		return ti_error_set(error, err, "out of memory to replay the journal");
+	lun->policy = &ti_policy_journal; /* it runs the engine */
+	err = ti_journal_start(lun->journal, false, error);
+	if (err != 0)
+		return err; /* the caller waits for what is under way, and frees all */
+	lun->policy->close(lun);
+	lun->policy = &ti_policy_direct;
+	return err;
 }
 
 static int open_hash(struct ti_lun *lun, const char *name, struct ti_error *error)
@@ -257,6 +237,24 @@ static void release(struct ti_lun *lun)
 	free(lun);
 }
 
+/* No I/O of the engine's is under way: its memory may go. */
+static bool idle(const struct ti_lun *lun)
+{
+	return (lun->cache == NULL || ti_tag_cache_idle(lun->cache)) && !lun->flusher.running &&
+	       (lun->journal == NULL || ti_journal_idle(lun->journal));
+}
+
+/* Wait for what is under way, whatever becomes of it. */
+static void quiesce(struct ti_lun *lun, struct ti_request_list *finished)
+{
+	for (;;) {
+		ti_lun_run(lun, finished);
+		if (idle(lun))
+			return;
+		ti_lun_wait(lun, TI_CLOCK_NEVER);
+	}
+}
+
 int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct ti_clock *clock,
 		const struct ti_log *log, struct ti_lun **out, struct ti_error *error)
 {
@@ -266,7 +264,8 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 
 	if (lun == NULL)
 		return ti_error_set(error, -ENOMEM, "out of memory");
-	lun->policy = &ti_policy_direct;
+	lun->policy = o->mode == TI_MODE_JOURNAL ? &ti_policy_journal : &ti_policy_direct;
+	lun->journal_watermark = o->journal_watermark != 0 ? o->journal_watermark : 50;
 	lun->queue = queue;
 	lun->clock = clock;
 	if (log != NULL)
@@ -283,13 +282,19 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 	if (err == 0)
 		err = open_hash(lun, o->hash != NULL ? o->hash : "crc32c", error);
 	if (err == 0)
-		err = open_direct_checks(lun, error);
+		err = ti_superblock_check_supported(&lun->sb, queue->dev[TI_META].name, error);
 	if (err == 0)
 		err = open_memory(lun, o, error);
 	ti_flusher_init(&lun->flusher, queue, lun->cache, lun->read_only, flush_failed, lun);
+	if (err == 0 && o->mode == TI_MODE_DIRECT)
+		err = empty_journal(lun, error);
 	if (err == 0 && lun->policy->open != NULL)
 		err = lun->policy->open(lun, error);
 	if (err != 0) {
+		struct ti_request_list none = STAILQ_HEAD_INITIALIZER(none);
+
+		if (lun->cache != NULL)
+			quiesce(lun, &none);
 		release(lun);
 		return err;
 	}
@@ -307,17 +312,22 @@ int ti_lun_close(struct ti_lun *lun)
 {
 	struct ti_request req = { .op = TI_REQ_FLUSH };
 	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
+	int err;
 
 	assert(lun->slots_busy == 0 && STAILQ_EMPTY(&lun->waiting));
 	ti_lun_submit(lun, &req);
-	for (;;) {
-		ti_lun_run(lun, &finished);
-		if (!STAILQ_EMPTY(&finished) && ti_tag_cache_idle(lun->cache))
-			break;
-		ti_lun_wait(lun, TI_CLOCK_NEVER);
+	do {
+		quiesce(lun, &finished);
+	} while (STAILQ_EMPTY(&finished));
+	err = req.result.err;
+	if (lun->policy->stop != NULL && !lun->read_only) {
+		int stopped = lun->policy->stop(lun);
+
+		err = err != 0 ? err : stopped;
+		quiesce(lun, &finished);
 	}
 	release(lun);
-	return req.result.err;
+	return err;
 }
 
 void ti_lun_abandon(struct ti_lun *lun)

@@ -93,21 +93,11 @@ static void fill_bounce(struct ti_slot *slot)
 	}
 }
 
-static void part_start(struct ti_slot *slot)
-{
-	const struct ti_policy_ops *policy = slot->lun->policy;
-
-	if (slot->req->op == TI_REQ_WRITE || slot->req->op == TI_REQ_WRITE_SAME)
-		policy->begin_write(slot);
-	else
-		policy->begin_read(slot);
-}
-
 static void part_bounced(struct ti_slot *slot)
 {
 	map_bounce(slot);
 	fill_bounce(slot);
-	part_start(slot);
+	slot->after_map(slot);
 }
 
 static void get_bounce(struct ti_slot *slot)
@@ -145,16 +135,26 @@ static void put_bounce(struct ti_slot *slot)
 	slot->bounce = NULL;
 }
 
+void ti_part_map(struct ti_slot *slot, void (*then)(struct ti_slot *slot))
+{
+	slot->after_map = then;
+	if ((slot->req->op == TI_REQ_READ || slot->req->op == TI_REQ_WRITE) && map_direct(slot))
+		then(slot);
+	else
+		get_bounce(slot);
+}
+
 static void part_begin(struct ti_slot *slot)
 {
 	struct ti_lun *lun = slot->lun;
 	uint64_t left = bytes_left(slot) / TI_SECTOR_BYTES;
 
 	slot->sectors = left < lun->part_sectors ? (uint32_t)left : lun->part_sectors;
-	if ((slot->req->op == TI_REQ_READ || slot->req->op == TI_REQ_WRITE) && map_direct(slot))
-		part_start(slot);
+	slot->iov = NULL;
+	if (slot->req->op == TI_REQ_WRITE || slot->req->op == TI_REQ_WRITE_SAME)
+		lun->policy->begin_write(slot);
 	else
-		get_bounce(slot);
+		lun->policy->begin_read(slot);
 }
 
 void ti_part_first(struct ti_slot *slot)

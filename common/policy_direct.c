@@ -63,13 +63,18 @@ static void read_done(struct ti_slot *slot)
 		verify(slot);
 }
 
-static void begin_read(struct ti_slot *slot)
+static void read_mapped(struct ti_slot *slot)
 {
 	slot->step = read_done;
 	slot->pending = 1; /* until both have been started */
 	ti_part_transfer(slot, TI_IO_READ);
 	ti_part_pin(slot, false);
 	ti_slot_ready(slot);
+}
+
+void ti_read_from_device(struct ti_slot *slot)
+{
+	ti_part_map(slot, read_mapped);
 }
 
 static void write_done(struct ti_slot *slot)
@@ -88,7 +93,7 @@ static void write_done(struct ti_slot *slot)
 	ti_part_done(slot);
 }
 
-static void begin_write(struct ti_slot *slot)
+static void write_mapped(struct ti_slot *slot)
 {
 	struct ti_lun *lun = slot->lun;
 	struct ti_iov_cursor data = ti_iov_cursor(slot->iov, slot->iov_count);
@@ -105,6 +110,16 @@ static void begin_write(struct ti_slot *slot)
 	ti_slot_ready(slot);
 }
 
+static void begin_write(struct ti_slot *slot)
+{
+	ti_part_map(slot, write_mapped);
+}
+
+static bool run(struct ti_lun *lun)
+{
+	return ti_flusher_run(&lun->flusher);
+}
+
 static void flush(struct ti_lun *lun, struct ti_flush_waiter *waiter)
 {
 	ti_flush_join(&lun->flusher, waiter);
@@ -119,8 +134,9 @@ static void tick(struct ti_lun *lun)
 
 const struct ti_policy_ops ti_policy_direct = {
 	.name = "direct",
-	.begin_read = begin_read,
+	.begin_read = ti_read_from_device,
 	.begin_write = begin_write,
 	.flush = flush,
+	.run = run,
 	.tick = tick,
 };

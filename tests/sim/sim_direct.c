@@ -70,6 +70,8 @@ struct world {
 
 	unsigned fault_percent[TI_DEVICES][4]; /* by ti_io_op */
 	bool faults_on;
+	unsigned vanish_after; /* I/Os until both devices are gone; 0: they stay */
+	bool journal;	       /* mode journal */
 	unsigned data_write_faults, data_write_failures, meta_read_faults, meta_read_failures;
 	bool flush_broken; /* a flush has failed since the LUN was opened */
 	bool was_broken;   /* before the run that is being judged */
@@ -176,6 +178,8 @@ static int fault(void *ctx, const struct ti_io *io)
 {
 	struct world *w = ctx;
 
+	if (w->vanish_after > 0 && (w->vanish_after == 1 || --w->vanish_after == 1))
+		return -ENODEV;
 	if (!w->faults_on || !sim_chance(&w->random, w->fault_percent[io->dev][io->op]))
 		return 0;
 	w->faults++;
@@ -337,6 +341,8 @@ static void check_read(struct world *w, struct op *op)
 		violation("error at sector %" PRIu64 " outside of the request", res->sector);
 	if (res->cause == TI_CAUSE_TAG_MISMATCH) {
 		w->mismatches++;
+		if (w->journal)
+			violation("tag mismatch at sector %" PRIu64 " in mode journal", res->sector);
 		judge(w, (uint32_t)(res->sector / w->spb), op->id, NULL);
 	} else if (!w->faults_on) {
 		violation("read failed without a fault: %s", ti_cause_name(res->cause));
@@ -358,7 +364,7 @@ static void check_write(struct world *w, struct op *op)
 	if (res->err != 0)
 		w->meta_read_failures++;
 	/* A write whose flush failed is complete, but not durable.  META_IO may be either. */
-	set_status(w, op, res->err == 0 || flush_failed ? DONE : FAILED);
+	set_status(w, op, res->err == 0 || (flush_failed && !w->journal) ? DONE : FAILED);
 	if (res->err != 0 || !(op->req.flags & TI_REQ_FUA))
 		return;
 	if (w->was_broken)
@@ -420,15 +426,30 @@ static void drain(struct world *w)
 	}
 }
 
-static void open_lun(struct world *w)
+static int try_open(struct world *w, struct ti_error *error)
 {
-	struct ti_error error = { 0 };
-
 	w->flush_broken = false;
 	w->data_write_faults = w->data_write_failures = 0;
 	w->meta_read_faults = w->meta_read_failures = 0;
-	if (ti_lun_open(&w->lun_options, sim_as_queue(w->sim), sim_as_clock(w->sim), NULL, &w->lun,
-			&error) != 0)
+	*error = (struct ti_error){ 0 };
+	return ti_lun_open(&w->lun_options, sim_as_queue(w->sim), sim_as_clock(w->sim), NULL,
+			   &w->lun, error);
+}
+
+static void open_lun(struct world *w)
+{
+	struct ti_error error;
+
+	/* First, perhaps, one or two opens that the power does not last for: replay is cut. */
+	while (w->journal && sim_chance(&w->random, 40)) {
+		w->vanish_after = 2 + (unsigned)sim_below(&w->random, 40);
+		if (try_open(w, &error) != 0)
+			w->lun = NULL;
+		w->vanish_after = 0;
+		sim_power_cut(w->sim);
+		ti_lun_abandon(w->lun);
+	}
+	if (try_open(w, &error) != 0)
 		violation("open: %s", error.text);
 }
 
@@ -466,6 +487,8 @@ static void check_medium(struct world *w)
 		if (res.err != 0 && res.cause != TI_CAUSE_TAG_MISMATCH)
 			violation("block %u cannot be read after a cut: %s", n,
 				  ti_cause_name(res.cause));
+		if (res.err != 0 && w->journal)
+			violation("block %u: tag mismatch in mode journal", n);
 		if (res.err != 0) {
 			if (exact && b->v[0].status != BAD)
 				violation("block %u: durable version %u does not match its tag", n,
@@ -505,10 +528,10 @@ static void close_and_open(struct world *w)
 	int err;
 
 	drain(w);
-	if (w->data_write_faults != w->data_write_failures)
+	if (!w->journal && w->data_write_faults != w->data_write_failures)
 		violation("%u write errors, %u failed writes", w->data_write_faults,
 			  w->data_write_failures);
-	if (w->meta_read_faults > 0 && w->meta_read_failures == 0)
+	if (!w->journal && w->meta_read_faults > 0 && w->meta_read_failures == 0)
 		violation("tag read errors vanished");
 	w->faults_on = false;
 	err = ti_lun_close(w->lun);
@@ -544,7 +567,7 @@ static void set_faults(struct world *w)
 						: (unsigned)1 + (unsigned)sim_below(&w->random, 30);
 }
 
-static void make_world(struct world *w, uint64_t seed)
+static void make_world(struct world *w, uint64_t seed, char mode)
 {
 	static const uint32_t block_size[] = { 512, 512, 1024, 2048, 4096, 4096 };
 	static const uint32_t tag_size[] = { 4, 4, 4, 7, 8, 20, 40 };
@@ -565,7 +588,8 @@ static void make_world(struct world *w, uint64_t seed)
 	w->shape.tag_size = tag_size[sim_below(&w->random, 7)];
 	w->shape.salted = sim_chance(&w->random, 50);
 	w->shape.start_sector = start[sim_below(&w->random, 4)];
-	w->shape.journal_sectors = 0;
+	w->journal = mode == 'J' || (mode == 0 && sim_chance(&w->random, 50));
+	w->shape.journal_sectors = sim_below(&w->random, 1000);
 	w->blocks = 16 + (uint32_t)sim_below(&w->random, 500);
 	if (sim_chance(&w->random, 40)) {
 		/* A tag area of more lines than the smallest cache has: lines come and go. */
@@ -576,7 +600,7 @@ static void make_world(struct world *w, uint64_t seed)
 	}
 	w->spb = w->shape.block_size / TI_SECTOR_BYTES;
 	o.bytes[TI_DATA] = (uint64_t)w->blocks * w->shape.block_size;
-	o.bytes[TI_META] = 1U << 20;
+	o.bytes[TI_META] = 2U << 20;
 	o.complete_percent = 5 + (unsigned)sim_below(&w->random, 95);
 	if (w->shape.block_size >= 4096 && w->shape.start_sector % 8 == 0 &&
 	    sim_chance(&w->random, 30))
@@ -591,7 +615,8 @@ static void make_world(struct world *w, uint64_t seed)
 			sb.salt[i] = (uint8_t)sim_random(&w->random);
 	sim_format(w->sim, &sb, &geo);
 	w->lun_options = (struct ti_lun_options){
-		.mode = TI_MODE_DIRECT,
+		.mode = w->journal ? TI_MODE_JOURNAL : TI_MODE_DIRECT,
+		.journal_watermark = 1 + (unsigned)sim_below(&w->random, 99),
 		.start_sector = w->shape.start_sector,
 		.cache_bytes = 1,
 		.queue_depth = 1 + (unsigned)sim_below(&w->random, 32),
@@ -618,8 +643,12 @@ static void run_world(struct world *w, unsigned steps)
 			ti_lun_tick(w->lun);
 		}
 		if (sim_chance(&w->random, 1)) {
-			drain(w); /* errors of before must not be taken for errors without a fault
-				   */
+			/* Errors of before must not be taken for errors without a fault. */
+			drain(w);
+			while (sim_under_way(w->sim) > 0) {
+				ti_lun_wait(w->lun, TI_CLOCK_NEVER);
+				reap(w);
+			}
 			set_faults(w);
 		}
 		if (sim_below(&w->random, 250) == 0)
@@ -648,6 +677,7 @@ int main(int argc, char **argv)
 		 faults = 0, done = 0;
 	unsigned steps = 2000, seconds = 0;
 	bool verbose = false;
+	char mode = 0;
 	time_t start = time(NULL);
 
 	for (int i = 1; i < argc; i++) {
@@ -661,6 +691,8 @@ int main(int argc, char **argv)
 			steps = (unsigned)strtoul(argv[++i], NULL, 0);
 		else if (strcmp(argv[i], "--seconds") == 0 && more)
 			seconds = (unsigned)strtoul(argv[++i], NULL, 0);
+		else if (strcmp(argv[i], "--mode") == 0 && more)
+			mode = argv[++i][0];
 		else if (strcmp(argv[i], "-v") == 0)
 			verbose = true;
 		else {
@@ -671,7 +703,7 @@ int main(int argc, char **argv)
 	}
 	printf("first seed %" PRIu64 "\n", seed);
 	for (; seconds ? time(NULL) - start < (time_t)seconds : done < seeds; seed++, done++) {
-		make_world(&w, seed);
+		make_world(&w, seed, mode);
 		w.verbose = verbose;
 		if (verbose)
 			printf("seed %" PRIu64 ": blocks %u of %u bytes, tags of %u\n", seed,

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * A journal's beginning and end: load, replay, erase.
+ *
+ * Replay is ordinary write-out.  What the medium says was committed becomes the committed part of
+ * the ring in memory, after every entry's tag has been verified; then it is written out as always:
+ * the newest entry of each block, runs, both flushes.  Until the journal is erased or overwritten a
+ * crash finds the same journal again, so replay can be cut and repeated at any point.
+ *
+ * dm-integrity: a ring of which every section was part of the replay is continued as it is; any
+ * other is erased first, in an order in which every intermediate state counts as empty: the section
+ * behind the newest one, then the others, last the newest one.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "journal.h"
+#include "journal_scan.h"
+
+#define LOAD_BYTES (1U << 20)
+
+static const char *meta_name(const struct ti_journal *j)
+{
+	return j->lun->queue->dev[TI_META].name;
+}
+
+static int load(struct ti_journal *j, struct ti_error *error)
+{
+	for (size_t at = 0; at < j->memory_bytes; at += LOAD_BYTES) {
+		size_t len = j->memory_bytes - at < LOAD_BYTES ? j->memory_bytes - at : LOAD_BYTES;
+		uint64_t offset = j->geo->journal_offset + at;
+		int err = ti_queue_sync(j->lun->queue, TI_IO_READ, TI_META, offset, j->memory + at,
+					len);
+
+		if (err != 0)
+			return ti_error_set(error, err, "cannot read the journal of %s at sector %"
+					    PRIu64 ": %s", meta_name(j), offset / TI_SECTOR_BYTES,
+					    strerror(-err));
+	}
+	return 0;
+}
+
+static int conclude(struct ti_journal *j, struct ti_journal_summary *summary,
+		    struct ti_error *error)
+{
+	struct ti_journal_section *section = calloc(j->sections, sizeof(*section));
+
+	if (section == NULL)
+		return ti_error_set(error, -ENOMEM, "out of memory for the journal's sections");
+	for (uint32_t i = 0; i < j->sections; i++)
+		section[i] = ti_journal_look(j->geo, &j->ids, i, ti_journal_section(j, i));
+	ti_journal_conclude(section, j->sections, summary);
+	free(section);
+	if (summary->state != TI_JOURNAL_DAMAGED)
+		return 0;
+	if (summary->bad_section == UINT32_MAX)
+		return ti_error_set(error, -EIO,
+				    "the journal on %s is damaged: its sections carry all four commit "
+				    "sequence numbers, so that none is the newest", meta_name(j));
+	return ti_error_set(error, -EIO,
+			    "the journal on %s has an unknown commit id in section %" PRIu32
+			    ", sector %" PRIu32 ": it is damaged, or encrypted with journal_crypt, "
+			    "which is not supported yet",
+			    meta_name(j), summary->bad_section, summary->bad_sector);
+}
+
+/* Does the entry's block match the tag in the entry? */
+static bool verify(struct ti_journal *j, uint32_t i, uint32_t n, uint64_t sector)
+{
+	const struct ti_geometry *geo = j->geo;
+	uint8_t *section = ti_journal_section(j, i), tag[TI_MAX_TAG_SIZE];
+	struct iovec piece = { .iov_base = section + ti_journal_data_offset(geo, n),
+			       .iov_len = geo->block_size };
+	struct ti_iov_cursor cursor = ti_iov_cursor(&piece, 1);
+
+	ti_journal_restore(j, i, n);
+	ti_hash_blocks(&j->lun->hash, sector, &cursor, 1, tag);
+	return memcmp(tag, section + ti_journal_entry_offset(geo, n) +
+			      ti_journal_entry_tag_offset(geo), geo->tag_size) == 0;
+}
+
+/* Make section @i's entries known.  Everything in them is checked. */
+static int take_section(struct ti_journal *j, uint32_t i, struct ti_error *error)
+{
+	const struct ti_geometry *geo = j->geo;
+
+	for (uint32_t n = 0; n < j->section_entries; n++) {
+		uint64_t sector = ti_journal_entry_sector(geo, ti_journal_section(j, i), n);
+
+		if (ti_journal_sector_is_unused(sector))
+			continue;
+		if (sector % geo->sectors_per_block != 0)
+			return ti_error_set(error, -EIO,
+					    "the journal on %s names sector %" PRIu64 " in section %"
+					    PRIu32 ", entry %" PRIu32
+					    ", which is no block's first: it is damaged",
+					    meta_name(j), sector, i, n);
+		/* dm-integrity: entries beyond the device are ignored (it has become smaller). */
+		if (sector >= geo->provided_sectors)
+			continue;
+		if (!verify(j, i, n, sector)) {
+			j->lun->stats.mismatches++;
+			return ti_error_set(error, -EILSEQ,
+					    "the journal on %s holds a block for sector %" PRIu64
+					    " that does not match its tag (section %" PRIu32 ", entry %"
+					    PRIu32 "): wrong digest, or the journal is damaged; "
+					    "nothing was replayed", meta_name(j), sector, i, n);
+		}
+		ti_journal_link(j, i, n, sector / geo->sectors_per_block);
+	}
+	return 0;
+}
+
+/* Run the engine until @until() says so.  Returns false if it never will. */
+static void run_until(struct ti_journal *j, bool (*until)(const struct ti_journal *j))
+{
+	struct ti_request_list none = STAILQ_HEAD_INITIALIZER(none);
+
+	for (;;) {
+		ti_lun_run(j->lun, &none);
+		if (until(j))
+			return;
+		ti_lun_wait(j->lun, TI_CLOCK_NEVER);
+	}
+}
+
+static bool written_out(const struct ti_journal *j)
+{
+	return !j->writeout_running && (j->committed == 0 || j->writeout_failed);
+}
+
+static int write_out(struct ti_journal *j)
+{
+	j->writeout_failed = false;
+	j->writeout_all = true;
+	run_until(j, written_out);
+	j->writeout_all = false;
+	return j->committed > 0 ? j->writeout_result.err : 0;
+}
+
+/* Write @count empty sections from @first on, durably. */
+static int erase_range(struct ti_journal *j, uint32_t first, uint32_t count, unsigned seq)
+{
+	for (uint32_t k = 0; k < count; k++) {
+		uint32_t i = (uint32_t)(((uint64_t)first + k) % j->sections);
+		uint8_t *section = ti_journal_section(j, i);
+		int err;
+
+		ti_journal_format_section(j->geo, i, seq, section);
+		err = ti_queue_sync(j->lun->queue, TI_IO_WRITE, TI_META,
+				    j->geo->journal_offset + i * j->section_bytes, section,
+				    j->section_bytes);
+		if (err != 0)
+			return err;
+	}
+	return count > 0 ? ti_queue_sync(j->lun->queue, TI_IO_FLUSH, TI_META, 0, NULL, 0) : 0;
+}
+
+static int erase(struct ti_journal *j, uint32_t behind_newest, unsigned newest_seq)
+{
+	unsigned seq = (newest_seq + TI_JOURNAL_SEQS - 2) % TI_JOURNAL_SEQS;
+	uint32_t n = j->sections;
+	int err = erase_range(j, behind_newest, 1, seq);
+
+	if (err == 0 && n > 2)
+		err = erase_range(j, (behind_newest + 1) % n, n - 2, seq);
+	if (err == 0 && n > 1)
+		err = erase_range(j, (behind_newest + n - 1) % n, 1, seq);
+	j->first = 0;
+	j->seq = (uint8_t)((seq + 1) % TI_JOURNAL_SEQS);
+	return err;
+}
+
+static int replay(struct ti_journal *j, const struct ti_journal_summary *s, struct ti_error *error)
+{
+	int err;
+
+	ti_log(&j->lun->log, TI_LOG_INFO,
+	       "journal replay begins sections=%" PRIu32 " entries=%" PRIu64, s->replay_sections,
+	       s->replay_entries);
+	j->first = s->replay_first;
+	for (uint32_t k = 0; k < s->replay_sections; k++) {
+		j->committed = k + 1;
+		err = take_section(j, ti_journal_ring(j, k), error);
+		if (err != 0)
+			return err;
+	}
+	err = write_out(j);
+	if (err != 0)
+		return ti_error_set(error, err,
+				    "replaying the journal of %s failed at sector %" PRIu64
+				    " (%s): it is kept, and replayed at the next open", meta_name(j),
+				    j->writeout_result.sector,
+				    ti_cause_name(j->writeout_result.cause));
+	ti_log(&j->lun->log, TI_LOG_INFO, "journal replay ends");
+	return 0;
+}
+
+int ti_journal_start(struct ti_journal *j, bool keep, struct ti_error *error)
+{
+	struct ti_journal_summary s;
+	unsigned newest;
+	int err = load(j, error);
+
+	if (err == 0)
+		err = conclude(j, &s, error);
+	if (err != 0)
+		return err;
+	if (j->lun->read_only)
+		return s.replay_entries == 0 ? 0 :
+			ti_error_set(error, -EROFS, "the journal on %s must be replayed, which a "
+				     "read-only open cannot do", meta_name(j));
+	if (s.replay_entries > 0) {
+		err = replay(j, &s, error);
+		if (err != 0)
+			return err;
+	}
+	/* The number of the newest section: the ring's oldest one carries the same only if it stands
+	 * at 0, for the number steps on there. */
+	newest = s.replay_first == 0 ? s.replay_seq : (s.replay_seq + 1U) % TI_JOURNAL_SEQS;
+	if (s.replay_sections == j->sections && (keep || s.replay_entries == 0)) {
+		j->first = s.replay_first;
+		j->seq = (uint8_t)((s.replay_seq + 1) % TI_JOURNAL_SEQS);
+		return 0;
+	}
+	err = erase(j, s.replay_first, newest);
+	if (err != 0)
+		return ti_error_set(error, err, "cannot erase the journal of %s: %s", meta_name(j),
+				    strerror(-err));
+	return 0;
+}
+
+int ti_journal_stop(struct ti_journal *j)
+{
+	uint32_t first;
+	int err;
+
+	if (j->filled > 0 || j->committing > 0)
+		return -EIO; /* the last flush has failed: what is committed is for the next open */
+	err = write_out(j);
+	if (err != 0 || !j->changed)
+		return err;
+	/* dm-integrity: an emptied ring goes on where it was: the sections up to the end with the
+	 * number they would get next, those before with the one after. */
+	first = j->first;
+	err = erase_range(j, first, j->sections - first, j->seq);
+	if (err == 0)
+		err = erase_range(j, 0, first, (j->seq + 1U) % TI_JOURNAL_SEQS);
+	return err;
+}

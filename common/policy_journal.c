@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * Mode journal ('J'): data and tag change together or not at all.
+ *
+ * A write is complete when it stands in the journal's memory, durable when its sections have been
+ * committed; the devices get it later, from the journal.  A read takes a block from its newest entry
+ * if it has one, without checking it, else from the data device with its tag.
+ */
+#include <inttypes.h>
+
+#include "journal.h"
+
+static struct ti_journal *journal(const struct ti_slot *slot)
+{
+	return slot->lun->journal;
+}
+
+static uint64_t first_block(const struct ti_slot *slot)
+{
+	return slot->sector / slot->lun->geo.sectors_per_block;
+}
+
+/* How many blocks from the part's first on are alike: all in the journal, or none of them? */
+static uint32_t alike(const struct ti_slot *slot, bool in_journal)
+{
+	const struct ti_journal *j = journal(slot);
+	uint32_t n = 1, blocks = ti_slot_blocks(slot);
+
+	if (j->used_entries == 0)
+		return blocks;
+	while (n < blocks && (ti_journal_find(j, first_block(slot) + n) != NULL) == in_journal)
+		n++;
+	return n;
+}
+
+static void take(struct ti_slot *slot, uint32_t blocks)
+{
+	const struct ti_journal *j = journal(slot);
+	uint8_t block[TI_MAX_BLOCK_BYTES];
+
+	for (uint32_t n = 0; slot->req->op == TI_REQ_READ && n < blocks; n++) {
+		ti_journal_copy(j, ti_journal_find(j, first_block(slot) + n), block);
+		ti_iov_copy_in(&slot->cursor, block, slot->lun->geo.block_size);
+	}
+	slot->step = ti_part_done;
+	slot->pending = 1;
+	ti_slot_ready(slot);
+}
+
+static void begin_read(struct ti_slot *slot)
+{
+	bool in_journal = ti_journal_find(journal(slot), first_block(slot)) != NULL;
+	uint32_t blocks = alike(slot, in_journal);
+	uint32_t unit = slot->lun->io_align / slot->lun->geo.block_size;
+
+	/* The device reads whole logical blocks of its own. */
+	if (!in_journal && blocks % unit != 0)
+		blocks = blocks > unit ? blocks - blocks % unit : unit;
+	slot->sectors = blocks * slot->lun->geo.sectors_per_block;
+	if (in_journal)
+		take(slot, blocks);
+	else
+		ti_read_from_device(slot);
+}
+
+static void insert(struct ti_slot *slot)
+{
+	struct ti_journal *j = journal(slot);
+	const struct ti_request *req = slot->req;
+	uint64_t entries = ti_journal_free_entries(j);
+	uint32_t blocks = ti_slot_blocks(slot);
+
+	if (entries == 0) { /* it has waited: it is still the first */
+		STAILQ_INSERT_HEAD(&j->want, slot, link);
+		return;
+	}
+	if (blocks > entries)
+		blocks = (uint32_t)entries;
+	slot->sectors = blocks * slot->lun->geo.sectors_per_block;
+	for (uint32_t n = 0; n < blocks; n++) {
+		if (req->op == TI_REQ_WRITE_SAME) {
+			struct ti_iov_cursor same = ti_iov_cursor(req->iov, req->iov_count);
+
+			ti_journal_insert(j, first_block(slot) + n, &same);
+		} else {
+			ti_journal_insert(j, first_block(slot) + n, &slot->cursor);
+		}
+	}
+	slot->step = ti_part_done;
+	slot->pending = 1;
+	ti_slot_ready(slot);
+}
+
+static void begin_write(struct ti_slot *slot)
+{
+	struct ti_journal *j = journal(slot);
+
+	slot->step = insert;
+	if (STAILQ_EMPTY(&j->want) && ti_journal_free_entries(j) > 0)
+		insert(slot);
+	else
+		STAILQ_INSERT_TAIL(&j->want, slot, link);
+}
+
+static void flush(struct ti_lun *lun, struct ti_flush_waiter *waiter)
+{
+	ti_journal_commit_join(lun->journal, waiter);
+}
+
+static bool run(struct ti_lun *lun)
+{
+	struct ti_journal *j = lun->journal;
+	bool moved = ti_journal_writeout_run(j);
+
+	/* Rounds serve the write-out alone. */
+	moved |= ti_flusher_run(&lun->flusher);
+	moved |= ti_journal_commit_run(j);
+	return moved;
+}
+
+static void tick(struct ti_lun *lun)
+{
+	struct ti_journal *j = lun->journal;
+
+	/* What was there at the last tick already has waited for half the commit time at least. */
+	if (j->filled > 0 && j->tick_filled)
+		j->commit_wanted = true;
+	j->tick_filled = j->filled > 0;
+	j->writeout_failed = false; /* try again */
+	ti_tag_cache_tick(lun->cache);
+}
+
+static int open_journal(struct ti_lun *lun, struct ti_error *error)
+{
+	int err = ti_journal_alloc(lun, &lun->locked_memory, &lun->journal);
+
+	if (err != 0)
+		return ti_error_set(error, err, "out of memory for a journal of %" PRIu32 " sections",
+				    lun->geo.journal_sections);
+	return ti_journal_start(lun->journal, true, error);
+}
+
+static int stop(struct ti_lun *lun)
+{
+	return ti_journal_stop(lun->journal);
+}
+
+static void close(struct ti_lun *lun)
+{
+	ti_journal_free(lun->journal);
+	lun->journal = NULL;
+}
+
+const struct ti_policy_ops ti_policy_journal = {
+	.name = "journal",
+	.open = open_journal,
+	.begin_read = begin_read,
+	.begin_write = begin_write,
+	.flush = flush,
+	.run = run,
+	.tick = tick,
+	.stop = stop,
+	.close = close,
+};
