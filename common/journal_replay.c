@@ -57,10 +57,10 @@ static int conclude(struct ti_journal *j, struct ti_journal_summary *summary,
 	if (summary->state != TI_JOURNAL_DAMAGED)
 		return 0;
 	if (summary->bad_section == UINT32_MAX)
-		return ti_error_set(error, -EIO,
+		return ti_error_set(error, -EUCLEAN,
 				    "the journal on %s is damaged: its sections carry all four commit "
 				    "sequence numbers, so that none is the newest", meta_name(j));
-	return ti_error_set(error, -EIO,
+	return ti_error_set(error, -EUCLEAN,
 			    "the journal on %s has an unknown commit id in section %" PRIu32
 			    ", sector %" PRIu32 ": it is damaged, or encrypted with journal_crypt, "
 			    "which is not supported yet",
@@ -93,7 +93,7 @@ static int take_section(struct ti_journal *j, uint32_t i, struct ti_error *error
 		if (ti_journal_sector_is_unused(sector))
 			continue;
 		if (sector % geo->sectors_per_block != 0)
-			return ti_error_set(error, -EIO,
+			return ti_error_set(error, -EUCLEAN,
 					    "the journal on %s names sector %" PRIu64 " in section %"
 					    PRIu32 ", entry %" PRIu32
 					    ", which is no block's first: it is damaged",
@@ -183,11 +183,12 @@ static int replay(struct ti_journal *j, const struct ti_journal_summary *s, stru
 	       s->replay_entries);
 	j->first = s->replay_first;
 	for (uint32_t k = 0; k < s->replay_sections; k++) {
-		j->committed = k + 1;
 		err = take_section(j, ti_journal_ring(j, k), error);
 		if (err != 0)
 			return err;
 	}
+	/* Only now: write-out may begin whenever the engine runs. */
+	j->committed = s->replay_sections;
 	err = write_out(j);
 	if (err != 0)
 		return ti_error_set(error, err,
@@ -203,17 +204,24 @@ int ti_journal_start(struct ti_journal *j, bool keep, struct ti_error *error)
 {
 	struct ti_journal_summary s;
 	unsigned newest;
-	int err = load(j, error);
+	bool any;
+	int err = ti_journal_check_device(j->lun->queue, j->geo, error);
 
+	if (err == 0)
+		err = load(j, error);
 	if (err == 0)
 		err = conclude(j, &s, error);
 	if (err != 0)
 		return err;
+	/* dm-integrity: an erase that was interrupted counts as empty, whatever entries are left. */
+	any = s.state != TI_JOURNAL_EMPTY && s.replay_entries > 0;
 	if (j->lun->read_only)
-		return s.replay_entries == 0 ? 0 :
-			ti_error_set(error, -EROFS, "the journal on %s must be replayed, which a "
-				     "read-only open cannot do", meta_name(j));
-	if (s.replay_entries > 0) {
+		return !any ? 0 :
+			ti_error_set(error, -EUCLEAN, "the journal on %s holds %" PRIu64
+				     " entries that must be replayed, which a read-only open cannot "
+				     "do: open it for writing first", meta_name(j),
+				     s.replay_entries);
+	if (any) {
 		err = replay(j, &s, error);
 		if (err != 0)
 			return err;
@@ -221,7 +229,7 @@ int ti_journal_start(struct ti_journal *j, bool keep, struct ti_error *error)
 	/* The number of the newest section: the ring's oldest one carries the same only if it stands
 	 * at 0, for the number steps on there. */
 	newest = s.replay_first == 0 ? s.replay_seq : (s.replay_seq + 1U) % TI_JOURNAL_SEQS;
-	if (s.replay_sections == j->sections && (keep || s.replay_entries == 0)) {
+	if (s.replay_sections == j->sections && (keep || s.used_entries == 0)) {
 		j->first = s.replay_first;
 		j->seq = (uint8_t)((s.replay_seq + 1) % TI_JOURNAL_SEQS);
 		return 0;

@@ -291,6 +291,9 @@ int ti_journal_alloc(struct ti_lun *lun, bool *locked, struct ti_journal **journ
 	j->run_blocks = TI_JOURNAL_TAGS / lun->geo.tag_size;
 	if (j->run_blocks > (1U << 20) / lun->geo.block_size)
 		j->run_blocks = (1U << 20) / lun->geo.block_size;
+	/* A device with larger blocks than ours gets whole ones: requests are multiples of them, so
+	 * are the pieces of a section that hold a request's blocks. */
+	j->run_blocks -= j->run_blocks % (lun->io_align / lun->geo.block_size);
 	/* Entry numbers + 1 must fit 32 bits, and memory must be addressable. */
 	err = entries >= UINT32_MAX ? -ENOMEM : allocate(j, locked);
 	if (err != 0) {

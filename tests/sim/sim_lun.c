@@ -22,6 +22,10 @@ static int fault(void *ctx, const struct ti_io *io)
 {
 	struct sim_lun *l = ctx;
 
+	if (l->vanishing && l->vanish_after == 0)
+		return -ENODEV;
+	if (l->vanishing)
+		l->vanish_after--;
 	for (unsigned i = 0; i < l->faults; i++) {
 		struct sim_fault *f = &l->fault[i];
 		bool here = f->offset == SIM_EVERYWHERE || io->op == TI_IO_FLUSH ||
@@ -174,7 +178,7 @@ void sim_lun_free(struct sim_lun *l)
 	free(l);
 }
 
-static void fill(const struct sim_lun *l, uint32_t block, uint32_t version, uint8_t *out)
+void sim_content(const struct sim_lun *l, uint32_t block, uint32_t version, uint8_t *out)
 {
 	struct sim_random r = { .state = (uint64_t)version << 32 };
 
@@ -257,7 +261,7 @@ struct sim_req *sim_submit(struct sim_lun *l, struct sim_req *r)
 
 	if (same || r->req.op == TI_REQ_WRITE) {
 		for (uint32_t n = 0; n < (same ? 1 : r->count); n++) {
-			fill(l, r->block + n, r->version | (same ? SIM_SAME : 0), block);
+			sim_content(l, r->block + n, r->version | (same ? SIM_SAME : 0), block);
 			ti_iov_copy_in(&cursor, block, l->geo.block_size);
 		}
 	}
@@ -356,7 +360,7 @@ bool sim_holds(const struct sim_lun *l, const struct sim_req *r, uint32_t versio
 
 	for (uint32_t n = 0; n < r->count; n++) {
 		ti_iov_copy_out(&cursor, block, l->geo.block_size);
-		fill(l, r->block + n, version, want);
+		sim_content(l, r->block + n, version, want);
 		if (memcmp(block, want, l->geo.block_size) != 0)
 			return false;
 	}
@@ -367,7 +371,7 @@ bool sim_has_data(const struct sim_lun *l, const uint8_t *data, uint32_t block, 
 {
 	uint8_t want[4096];
 
-	fill(l, block, version, want);
+	sim_content(l, block, version, want);
 	return memcmp(data + (size_t)block * l->geo.block_size, want, l->geo.block_size) == 0;
 }
 
@@ -375,7 +379,7 @@ bool sim_has_tag(const struct sim_lun *l, const uint8_t *meta, uint32_t block, u
 {
 	uint8_t content[4096], tag[256];
 
-	fill(l, block, version, content);
+	sim_content(l, block, version, content);
 	ti_hash_same(&l->hash, (uint64_t)block * l->geo.sectors_per_block, content, 1, tag);
 	return memcmp(meta + l->geo.tag_offset + (uint64_t)block * l->geo.tag_size, tag,
 		      l->geo.tag_size) == 0;
@@ -392,6 +396,12 @@ void sim_fail(struct sim_lun *l, enum ti_device dev, enum ti_io_op op, uint64_t 
 void sim_mend(struct sim_lun *l)
 {
 	l->faults = 0;
+}
+
+void sim_vanish_after(struct sim_lun *l, uint32_t count)
+{
+	l->vanishing = count != SIM_FOR_EVER;
+	l->vanish_after = count;
 }
 
 unsigned sim_started(const struct sim_lun *l, enum ti_device dev, enum ti_io_op op)

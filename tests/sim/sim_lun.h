@@ -74,6 +74,8 @@ struct sim_lun {
 	struct ti_error error; /* what the last open said */
 	struct sim_fault fault[SIM_LUN_FAULTS];
 	unsigned faults;
+	bool vanishing;
+	uint32_t vanish_after;
 	struct sim_req *reqs;
 	unsigned back;
 	struct sim_event event[SIM_LOG_EVENTS]; /* since sim_forget() */
@@ -118,6 +120,9 @@ void sim_finish(struct sim_lun *l);
 /* Let two ticks pass: what is dirty is now old enough to be written out. */
 void sim_age(struct sim_lun *l);
 
+/* The bytes of a version of a block. */
+void sim_content(const struct sim_lun *l, uint32_t block, uint32_t version, uint8_t *out);
+
 /* Does the memory of a read hold this version of all its blocks? */
 bool sim_holds(const struct sim_lun *l, const struct sim_req *r, uint32_t version);
 /* The block on a data device, the tag on a metadata device (sim_contents() or sim_durable()). */
@@ -128,6 +133,8 @@ bool sim_has_tag(const struct sim_lun *l, const uint8_t *meta, uint32_t block, u
 void sim_fail(struct sim_lun *l, enum ti_device dev, enum ti_io_op op, uint64_t offset,
 	      uint32_t times);
 void sim_mend(struct sim_lun *l);
+/* Both devices are gone after @count more I/Os; SIM_FOR_EVER: they stay, or are back. */
+void sim_vanish_after(struct sim_lun *l, uint32_t count);
 
 /* I/Os of a kind that were submitted since sim_forget(). */
 unsigned sim_started(const struct sim_lun *l, enum ti_device dev, enum ti_io_op op);

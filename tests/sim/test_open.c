@@ -86,7 +86,8 @@ static void finished_recalculation_is_no_obstacle(void **state)
 	sim_lun_free(l);
 }
 
-static void journal_with_entries_is_refused_with_their_number(void **state)
+/* What cannot be replayed: five entries whose blocks match no tag. */
+static void journal_with_wrong_entries_is_refused_with_the_place(void **state)
 {
 	struct sim_lun *l = sim_lun_make(NULL);
 	uint8_t *section = sim_contents(l->sim, TI_META) + l->geo.journal_offset;
@@ -94,7 +95,10 @@ static void journal_with_entries_is_refused_with_their_number(void **state)
 	(void)state;
 	for (uint32_t n = 0; n < 5; n++)
 		ti_journal_entry_set_sector(&l->geo, section, n, 100 + n);
+	refuses(l, -EILSEQ, "sim-meta", "section 0, entry 0");
+	l->options.read_only = true;
 	refuses(l, -EUCLEAN, "sim-meta", "holds 5 entries");
+	l->options.read_only = false;
 	ti_journal_format_section(&l->geo, 0, 0, section);
 	opens(l);
 	sim_lun_free(l);
@@ -297,7 +301,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(flags_that_mode_direct_cannot_serve_are_refused_by_name),
 		cmocka_unit_test(finished_recalculation_is_no_obstacle),
-		cmocka_unit_test(journal_with_entries_is_refused_with_their_number),
+		cmocka_unit_test(journal_with_wrong_entries_is_refused_with_the_place),
 		cmocka_unit_test(damaged_journal_is_refused_with_the_place),
 		cmocka_unit_test(journal_of_all_four_sequence_numbers_is_refused),
 		cmocka_unit_test(unknown_digest_is_refused_by_its_name),
