@@ -83,8 +83,9 @@ struct ti_journal {
 	uint8_t seq;	   /* commit sequence number of the next section to be committed */
 	bool changed;	   /* something was committed since open */
 
-	/* Slots that wait for entries, in order. */
+	/* Slots that wait for entries, in the order of their turns. */
 	struct ti_slot_list want;
+	uint64_t turns;
 
 	/* Commit. */
 	bool commit_running;
@@ -165,6 +166,12 @@ void ti_journal_release(struct ti_journal *j, uint32_t count);
 
 /** No I/O of the journal's is under way. */
 bool ti_journal_idle(const struct ti_journal *j);
+
+/**
+ * The slot waits for entries.  One whose request has got a part of what it needs stays before those
+ * that came later, so that requests end in the order of their arrival.
+ */
+void ti_journal_want(struct ti_journal *j, struct ti_slot *slot);
 
 /** Give waiting slots entries as far as there are some; or let them all fail. */
 void ti_journal_serve_want(struct ti_journal *j);

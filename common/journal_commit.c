@@ -181,6 +181,12 @@ static void start(struct ti_journal *j)
 		j->commit_pending++;
 		flush_device(j, TI_DATA);
 	}
+	/* Tags that were written before the open, in mode direct, may need a flush: once. */
+	if (!STAILQ_EMPTY(&j->now) && j->committing == 0 && j->lun->flusher.dirty[TI_META] &&
+	    j->lun->flusher.device_flushes[TI_META] == 0) {
+		j->commit_pending++;
+		flush_device(j, TI_META);
+	}
 	part_done(j);
 }
 

@@ -207,6 +207,18 @@ bool ti_journal_idle(const struct ti_journal *j)
 	return !j->commit_running && !j->writeout_running && j->ops_busy == 0;
 }
 
+void ti_journal_want(struct ti_journal *j, struct ti_slot *slot)
+{
+	struct ti_slot *next = STAILQ_FIRST(&j->want), *before = NULL;
+
+	for (; next != NULL && next->turn < slot->turn; next = STAILQ_NEXT(next, link))
+		before = next;
+	if (before == NULL)
+		STAILQ_INSERT_HEAD(&j->want, slot, link);
+	else
+		STAILQ_INSERT_AFTER(&j->want, before, slot, link);
+}
+
 void ti_journal_serve_want(struct ti_journal *j)
 {
 	struct ti_slot *slot;

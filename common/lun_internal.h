@@ -62,6 +62,7 @@ struct ti_slot {
 	struct ti_range range;
 	bool range_held;
 	struct ti_flush_waiter flush;
+	uint64_t turn; /* mode journal: writes get entries in this order */
 	STAILQ_ENTRY(ti_slot) link; /* free, ready or waiting for a bounce buffer: one of them */
 };
 

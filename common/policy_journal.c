@@ -71,8 +71,8 @@ static void insert(struct ti_slot *slot)
 	uint64_t entries = ti_journal_free_entries(j);
 	uint32_t blocks = ti_slot_blocks(slot);
 
-	if (entries == 0) { /* it has waited: it is still the first */
-		STAILQ_INSERT_HEAD(&j->want, slot, link);
+	if (entries == 0) {
+		ti_journal_want(j, slot);
 		return;
 	}
 	if (blocks > entries)
@@ -97,10 +97,12 @@ static void begin_write(struct ti_slot *slot)
 	struct ti_journal *j = journal(slot);
 
 	slot->step = insert;
+	if (slot->sector == slot->req->sector)
+		slot->turn = ++j->turns;
 	if (STAILQ_EMPTY(&j->want) && ti_journal_free_entries(j) > 0)
 		insert(slot);
 	else
-		STAILQ_INSERT_TAIL(&j->want, slot, link);
+		ti_journal_want(j, slot);
 }
 
 static void flush(struct ti_lun *lun, struct ti_flush_waiter *waiter)
