@@ -55,6 +55,7 @@ struct ti_lun_options {
 	unsigned journal_watermark; /* percent; 0: 50.  Fuller, the journal is written out */
 	unsigned commit_time_ms; /* dirty tags are written out after this; 0: 10000 */
 	bool read_only;		 /* writes fail with -EROFS; nothing is ever written */
+	bool defer_start;	 /* ti_lun_start() is called later */
 };
 
 enum ti_req_op {
@@ -102,17 +103,29 @@ struct ti_lun_stats {
 struct ti_lun;
 
 /**
- * Open the LUN on @queue: read and check the superblock and the journal (which must be empty),
- * allocate everything.  Writes nothing to either device.  @queue, @clock and @log must outlive the
- * LUN.  Blocks.  Returns 0 or negative errno with a sentence in @error; -EUCLEAN if the journal
- * holds entries that have not been replayed.
+ * Open the LUN on @queue: read and check the superblock, allocate everything, and, unless that is
+ * deferred, ti_lun_start().  @queue, @clock and @log must outlive the LUN.  Blocks.  Returns 0 or
+ * negative errno with a sentence in @error.
  */
 int ti_lun_open(const struct ti_lun_options *options, struct ti_queue *queue,
 		struct ti_clock *clock, const struct ti_log *log, struct ti_lun **lun,
 		struct ti_error *error);
 
 /**
- * Write out and flush everything, then free the LUN.  All requests must have come back.  Does not
+ * Read the journal and replay what it holds: data and tags go to their places, both devices are
+ * flushed, and then, in mode direct or if its newest commit was torn, the journal is erased.  Writes
+ * nothing if there is nothing to replay.  May take long: the journal is as large as its format made
+ * it.  After an open that deferred it, once, before anything else but ti_lun_geometry(),
+ * ti_lun_io_align(), ti_lun_get_stats() and ti_lun_wake(); nobody else is inside meanwhile.  Any
+ * thread.  Returns 0 or negative errno with a sentence in @error: -EUCLEAN if the journal is damaged,
+ * or holds entries and the open is read-only; -EILSEQ if an entry does not match its tag (in all
+ * these cases nothing has been written); or what a device said.  After an error only ti_lun_close()
+ * is left.
+ */
+int ti_lun_start(struct ti_lun *lun, struct ti_error *error);
+
+/**
+ * Write out and flush everything, then free the LUN; one that was not started is only freed.  All requests must have come back.  Does not
  * close the queue.  Returns 0, or the error that left something not durable (the LUN is gone all
  * the same).  Blocks.
  */

@@ -72,8 +72,10 @@ struct ti_slot {
  */
 struct ti_policy_ops {
 	const char *name; /* as in mode=... */
-	/* Check the superblock and the journal for this mode, allocate.  May be NULL. */
+	/* Allocate.  May be NULL. */
 	int (*open)(struct ti_lun *lun, struct ti_error *error);
+	/* Replay the journal.  Blocks. */
+	int (*start)(struct ti_lun *lun, struct ti_error *error);
 	/* Begin the part that starts at slot->sector and is at most slot->sectors long; the policy may
 	 * make it shorter. */
 	void (*begin_read)(struct ti_slot *slot);
@@ -109,6 +111,7 @@ struct ti_lun {
 	struct ti_journal *journal; /* policy_journal.c */
 	unsigned journal_watermark; /* percent */
 	bool read_only;
+	bool started;
 	bool locked_memory;
 
 	uint32_t io_align;     /* bytes: requests are multiples of this */
@@ -171,6 +174,11 @@ void ti_part_locate(struct ti_slot *slot, void (*then)(struct ti_slot *slot));
 
 /** Read the part from the data device and verify it. */
 void ti_read_from_device(struct ti_slot *slot);
+
+/* lun_open.c */
+
+/** Mode direct: what a journal still holds goes to its places, then it is erased.  Blocks. */
+int ti_lun_empty_journal(struct ti_lun *lun, struct ti_error *error);
 
 /* lun.c */
 void ti_request_done(struct ti_slot *slot);

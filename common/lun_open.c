@@ -2,7 +2,7 @@
 /* Copyright (c) 2026 The tcmu-integrity authors */
 /*
  * Making and unmaking a LUN: read the superblock, check it against both devices, allocate all
- * memory that requests will ever need.  Opening writes nothing.
+ * memory that requests will ever need, have the journal replayed.
  */
 #include <assert.h>
 #include <errno.h>
@@ -55,8 +55,7 @@ static int read_superblock(struct ti_lun *lun, uint64_t start_sector, struct ti_
 	return err;
 }
 
-/* Mode direct: what a journal still holds goes to its places first, and the journal is erased. */
-static int empty_journal(struct ti_lun *lun, struct ti_error *error)
+int ti_lun_empty_journal(struct ti_lun *lun, struct ti_error *error)
 {
 	struct ti_journal_summary summary;
 	bool locked;
@@ -286,15 +285,9 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 	if (err == 0)
 		err = open_memory(lun, o, error);
 	ti_flusher_init(&lun->flusher, queue, lun->cache, lun->read_only, flush_failed, lun);
-	if (err == 0 && o->mode == TI_MODE_DIRECT)
-		err = empty_journal(lun, error);
 	if (err == 0 && lun->policy->open != NULL)
 		err = lun->policy->open(lun, error);
 	if (err != 0) {
-		struct ti_request_list none = STAILQ_HEAD_INITIALIZER(none);
-
-		if (lun->cache != NULL)
-			quiesce(lun, &none);
 		release(lun);
 		return err;
 	}
@@ -304,8 +297,21 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 	if (!lun->locked_memory)
 		ti_log(&lun->log, TI_LOG_WARN,
 		       "memory of the I/O path could not be locked: do not swap to this LUN");
+	err = o->defer_start ? 0 : ti_lun_start(lun, error);
+	if (err != 0) {
+		ti_lun_close(lun);
+		return err;
+	}
 	*out = lun;
 	return 0;
+}
+
+int ti_lun_start(struct ti_lun *lun, struct ti_error *error)
+{
+	int err = lun->policy->start(lun, error);
+
+	lun->started = err == 0;
+	return err;
 }
 
 int ti_lun_close(struct ti_lun *lun)
@@ -314,6 +320,11 @@ int ti_lun_close(struct ti_lun *lun)
 	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
 	int err;
 
+	if (!lun->started) {
+		quiesce(lun, &finished); /* what a replay that failed has left behind */
+		release(lun);
+		return 0;
+	}
 	assert(lun->slots_busy == 0 && STAILQ_EMPTY(&lun->waiting));
 	ti_lun_submit(lun, &req);
 	do {

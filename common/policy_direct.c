@@ -134,6 +134,7 @@ static void tick(struct ti_lun *lun)
 
 const struct ti_policy_ops ti_policy_direct = {
 	.name = "direct",
+	.start = ti_lun_empty_journal,
 	.begin_read = ti_read_from_device,
 	.begin_write = begin_write,
 	.flush = flush,

@@ -140,6 +140,11 @@ static int open_journal(struct ti_lun *lun, struct ti_error *error)
 	if (err != 0)
 		return ti_error_set(error, err, "out of memory for a journal of %" PRIu32 " sections",
 				    lun->geo.journal_sections);
+	return 0;
+}
+
+static int start(struct ti_lun *lun, struct ti_error *error)
+{
 	return ti_journal_start(lun->journal, true, error);
 }
 
@@ -157,6 +162,7 @@ static void close(struct ti_lun *lun)
 const struct ti_policy_ops ti_policy_journal = {
 	.name = "journal",
 	.open = open_journal,
+	.start = start,
 	.begin_read = begin_read,
 	.begin_write = begin_write,
 	.flush = flush,

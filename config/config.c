@@ -26,8 +26,8 @@ struct word {
 };
 
 static const struct word modes[] = {
+	{ "journal", TI_MODE_JOURNAL, false },
 	{ "direct", TI_MODE_DIRECT, false },
-	{ "journal", 0, true },
 	{ "bitmap", 0, true },
 	{ "recovery", 0, true },
 	{ NULL, 0, false },
@@ -61,6 +61,7 @@ enum key_id {
 	KEY_CACHE_MB,
 	KEY_QUEUE_DEPTH,
 	KEY_COMMIT_TIME,
+	KEY_JOURNAL_WATERMARK,
 	KEY_BUFFER_SECTORS,
 	KEY_BACKEND,
 	KEY_RUNNER_TIME_OUT,
@@ -91,6 +92,7 @@ static const struct key keys[] = {
 	[KEY_CACHE_MB] = NUMBER("cache_mb", cache_mb, 1, 65536, "MiB"),
 	[KEY_QUEUE_DEPTH] = NUMBER("queue_depth", queue_depth, 1, 1024, "requests"),
 	[KEY_COMMIT_TIME] = NUMBER("commit_time", commit_time_ms, 1, 3600000, "ms"),
+	[KEY_JOURNAL_WATERMARK] = NUMBER("journal_watermark", journal_watermark, 1, 99, "percent"),
 	[KEY_BUFFER_SECTORS] = NUMBER("buffer_sectors", buffer_sectors, 1, 1U << 30, "sectors"),
 	[KEY_BACKEND] = { .name = "backend", .kind = KIND_WORD, .words = backends },
 	/* Read, and taken out of a device's string, by tcmu-runner itself. */
@@ -98,7 +100,6 @@ static const struct key keys[] = {
 		NUMBER("tcmur_cmd_time_out", runner_time_out_s, 0, INT32_MAX, "seconds"),
 	[KEY_OTHERS] = { .name = "allow_discards", .kind = KIND_LATER },
 	{ .name = "bitmap_flush_interval", .kind = KIND_LATER },
-	{ .name = "journal_watermark", .kind = KIND_LATER },
 	{ .name = "profile", .kind = KIND_LATER },
 	{ .name = "recalculate", .kind = KIND_LATER },
 };
@@ -109,13 +110,16 @@ static const char description[] =
 	"Config string: <data device>;meta=<metadata device>[;key=value...]\n"
 	"Both are absolute paths of block devices or files that hold dm-integrity's format with\n"
 	"separate metadata (tcmu-integrity format META --data-device DATA makes it). Keys:\n"
-	"  mode=direct            no crash protection between data and tags (so far the only "
-	"mode)\n"
+	"  mode=journal           data and tag change together or not at all (the default)\n"
+	"  mode=direct            no crash protection between data and tags\n"
 	"  hash=crc32c            what the tags are (so far the only one)\n"
 	"  start=SECTORS          of the superblock on the metadata device, 512 bytes each (0)\n"
 	"  cache_mb=MIB           memory for tags (16)\n"
 	"  queue_depth=N          requests worked on at once (128)\n"
-	"  commit_time=MS         changed tags are written out after this time (10000)\n"
+	"  commit_time=MS         what was written is durable after this time at the latest; in "
+	"mode\n"
+	"                         direct: changed tags are written out after it (10000)\n"
+	"  journal_watermark=N    percent of the journal; fuller, it is written out (50)\n"
 	"  buffer_sectors=N       as dm-integrity's option of that name (128)\n"
 	"  backend=auto|uring|threads  how the devices are driven (auto)\n"
 	"  tcmur_cmd_time_out=S   tcmu-runner's own: log commands that take longer\n"
@@ -176,7 +180,8 @@ static int unknown_key(const char *name, struct ti_error *error)
 				    nearest->name);
 	return ti_error_set(error, -EINVAL,
 			    "config string: there is no key '%s'; the keys are meta, mode, hash, "
-			    "start, cache_mb, queue_depth, commit_time, buffer_sectors and backend",
+			    "start, cache_mb, queue_depth, commit_time, journal_watermark, "
+			    "buffer_sectors and backend",
 			    name);
 }
 
@@ -350,7 +355,7 @@ int ti_config_parse(const char *cfgstring, struct ti_config *out, struct ti_erro
 	int err;
 
 	_Static_assert(KEYS <= 32, "a bit per key");
-	*out = (struct ti_config){ .mode = TI_MODE_DIRECT,
+	*out = (struct ti_config){ .mode = TI_MODE_JOURNAL,
 				   .backend = TI_BACKEND_AUTO,
 				   .hash = hash_names[HASH_CRC32C] };
 	err = check_frame(cfgstring, error);
@@ -391,7 +396,8 @@ bool ti_config_equal(const struct ti_config *a, const struct ti_config *b)
 	       a->mode == b->mode && a->backend == b->backend && strcmp(a->hash, b->hash) == 0 &&
 	       a->start_sectors == b->start_sectors && a->buffer_sectors == b->buffer_sectors &&
 	       a->cache_mb == b->cache_mb && a->queue_depth == b->queue_depth &&
-	       a->commit_time_ms == b->commit_time_ms;
+	       a->commit_time_ms == b->commit_time_ms &&
+	       a->journal_watermark == b->journal_watermark;
 }
 
 void ti_config_options(const struct ti_config *config, struct ti_pair_options *pair,
@@ -410,5 +416,6 @@ void ti_config_options(const struct ti_config *config, struct ti_pair_options *p
 		.cache_bytes = (size_t)config->cache_mb << 20,
 		.queue_depth = (unsigned)config->queue_depth,
 		.commit_time_ms = (unsigned)config->commit_time_ms,
+		.journal_watermark = (unsigned)config->journal_watermark,
 	};
 }

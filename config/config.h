@@ -42,6 +42,7 @@ struct ti_config {
 	uint64_t cache_mb;
 	uint64_t queue_depth;
 	uint64_t commit_time_ms;
+	uint64_t journal_watermark; /* percent */
 	uint64_t runner_time_out_s; /* tcmu-runner's own key; accepted and not used */
 };
 

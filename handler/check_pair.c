@@ -30,6 +30,9 @@ int ti_check_pair(const struct ti_config *config, struct ti_error *error)
 	options.queue_depth = QUEUE_DEPTH;
 	options.max_part_bytes = PART_BYTES;
 	options.bounce_buffers = 1;
+	/* Nothing is replayed, nor is there a need for the journal's memory. */
+	options.mode = TI_MODE_DIRECT;
+	options.defer_start = true;
 	err = ti_lun_open(&options, queue, &ti_clock_monotonic, &nobody, &lun, error);
 	if (!err)
 		ti_lun_abandon(lun);

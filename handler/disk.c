@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "clock.h"
 #include "facts.h"
@@ -16,6 +17,10 @@
 #include "pair.h"
 #include "say.h"
 #include "thread.h"
+
+/* A journal of usual size without entries is read in this time, so that a LUN is ready when it
+ * appears, and one whose journal is damaged is refused; a replay goes on alone. */
+#define START_PATIENCE_MS 250U
 
 static int open_contexts(struct ti_disk *disk, unsigned count, struct ti_error *error)
 {
@@ -46,6 +51,68 @@ static void log_open(struct ti_disk *disk)
 	       stats.locked_memory && disk->locked_memory ? "yes" : "no");
 }
 
+void ti_disk_start(struct ti_disk *disk)
+{
+	struct ti_error error = { 0 };
+	int err = ti_lun_start(disk->lun, &error);
+
+	if (err)
+		ti_say(disk->dev, TI_LOG_ERR, "start failed, the LUN answers all I/O with errors: %s",
+		       error.text);
+	pthread_mutex_lock(&disk->lock);
+	disk->start_error = error;
+	__atomic_store_n(&disk->state, err ? TI_DISK_FAILED : TI_DISK_READY, __ATOMIC_RELEASE);
+	pthread_cond_broadcast(&disk->started);
+	pthread_mutex_unlock(&disk->lock);
+}
+
+/* Wait a moment for the engine.  Returns its error if it has failed by then. */
+static int await_start(struct ti_disk *disk, struct ti_error *error)
+{
+	struct timespec until;
+	int err = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += (long)(START_PATIENCE_MS * TI_NS_PER_MS);
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_nsec -= 1000000000L;
+		until.tv_sec++;
+	}
+	pthread_mutex_lock(&disk->lock);
+	while (disk->state == TI_DISK_STARTING &&
+	       pthread_cond_timedwait(&disk->started, &disk->lock, &until) == 0)
+		;
+	if (disk->state == TI_DISK_FAILED) {
+		*error = disk->start_error;
+		err = disk->start_error.err;
+	}
+	pthread_mutex_unlock(&disk->lock);
+	return err;
+}
+
+/* The lock, and the condition that goes with it. */
+static int make_lock(struct ti_disk *disk)
+{
+	pthread_condattr_t attr;
+	int err = -pthread_mutex_init(&disk->lock, NULL);
+
+	if (err)
+		return err;
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	err = -pthread_cond_init(&disk->started, &attr);
+	pthread_condattr_destroy(&attr);
+	if (err)
+		pthread_mutex_destroy(&disk->lock);
+	return err;
+}
+
+static void destroy_lock(struct ti_disk *disk)
+{
+	pthread_cond_destroy(&disk->started);
+	pthread_mutex_destroy(&disk->lock);
+}
+
 int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsigned contexts,
 		 struct ti_disk **out, struct ti_error *error)
 {
@@ -60,7 +127,8 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	disk->config = *config;
 	disk->log = (struct ti_log){ .line = ti_say_line, .ctx = dev };
 	ti_config_options(&disk->config, &pair, &lun);
-	err = -pthread_mutex_init(&disk->lock, NULL);
+	lun.defer_start = true;
+	err = make_lock(disk);
 	if (err) {
 		ti_error_set(error, err, "a lock could not be made: %s", strerror(-err));
 		goto free_disk;
@@ -77,24 +145,29 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	err = open_contexts(disk, contexts ? contexts : TI_DISK_CONTEXTS, error);
 	if (err)
 		goto abandon_lun;
+	log_open(disk);
 	err = ti_thread_start(disk);
 	if (err) {
 		ti_error_set(error, err, "the completion thread could not be started: %s",
 			     strerror(-err));
 		goto put_contexts;
 	}
-	log_open(disk);
+	err = await_start(disk, error);
+	if (err)
+		goto stop_thread;
 	*out = disk;
 	return 0;
 
+stop_thread:
+	ti_thread_stop(disk);
 put_contexts:
 	ti_memory_put(disk->contexts, disk->contexts_bytes);
 abandon_lun:
-	ti_lun_abandon(disk->lun); /* nothing has been written */
+	ti_lun_close(disk->lun); /* not started, or in vain: nothing is written */
 close_pair:
 	ti_pair_close(disk->queue);
 destroy_lock:
-	pthread_mutex_destroy(&disk->lock);
+	destroy_lock(disk);
 free_disk:
 	free(disk);
 	return err;
@@ -119,7 +192,7 @@ int ti_disk_close(struct ti_disk *disk)
 	       stats.reads, stats.writes, stats.flushes, stats.flush_rounds, stats.mismatches);
 	ti_pair_close(disk->queue);
 	ti_memory_put(disk->contexts, disk->contexts_bytes);
-	pthread_mutex_destroy(&disk->lock);
+	destroy_lock(disk);
 	free(disk);
 	return err;
 }

@@ -50,6 +50,13 @@ struct ti_context {
 
 SLIST_HEAD(ti_context_list, ti_context);
 
+/** How far the engine is: the completion thread starts it, which may mean a long replay. */
+enum ti_disk_state {
+	TI_DISK_STARTING, /* nobody but the completion thread is inside */
+	TI_DISK_READY,
+	TI_DISK_FAILED, /* for ever; said why in the log */
+};
+
 struct ti_disk {
 	struct tcmu_device *dev;
 	struct ti_config config;
@@ -62,6 +69,9 @@ struct ti_disk {
 	bool command_thread_known;
 
 	pthread_mutex_t lock;
+	pthread_cond_t started;	  /* state is no longer STARTING */
+	enum ti_disk_state state; /* set under the lock; read with ti_disk_state() */
+	struct ti_error start_error;
 	/* Under the lock. */
 	struct ti_lun *lun;
 	struct ti_context_list free;
@@ -78,7 +88,8 @@ struct ti_disk {
 
 /**
  * Open the LUN of @config for @dev: devices, engine, contexts, completion thread.  Leaves nothing
- * behind when it fails.  @contexts: 0 for TI_DISK_CONTEXTS.  Blocks.  Returns 0 or negative errno.
+ * behind when it fails.  The completion thread starts the engine; if that takes longer than a moment,
+ * the disk is returned in state STARTING, and becomes READY or FAILED later.  @contexts: 0 for TI_DISK_CONTEXTS.  Blocks.  Returns 0 or negative errno.
  */
 int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsigned contexts,
 		 struct ti_disk **disk, struct ti_error *error);
@@ -91,6 +102,15 @@ int ti_disk_close(struct ti_disk *disk);
 
 /** Change the size to @bytes.  Returns 0 or -EINVAL with a sentence.  Any thread. */
 int ti_disk_resize(struct ti_disk *disk, uint64_t bytes, struct ti_error *error);
+
+/** Start the engine and say how that went.  Completion thread. */
+void ti_disk_start(struct ti_disk *disk);
+
+/** Any thread. */
+static inline enum ti_disk_state ti_disk_state(const struct ti_disk *disk)
+{
+	return __atomic_load_n(&disk->state, __ATOMIC_ACQUIRE);
+}
 
 /* disk_io.c */
 

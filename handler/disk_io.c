@@ -105,6 +105,26 @@ static void fill_request(struct ti_disk *disk, struct ti_context *context,
 	}
 }
 
+/* --- before the engine is there --- */
+
+#define TEST_UNIT_READY_OPCODE 0x00
+
+/* Status and sense for a command that needs the medium, or TCMU_STS_OK. */
+static int check_ready(struct ti_disk *disk, struct tcmur_cmd *cmd)
+{
+	uint8_t *sense = cmd->lib_cmd->sense_buf;
+
+	switch (ti_disk_state(disk)) {
+	case TI_DISK_READY:
+		break;
+	case TI_DISK_STARTING: /* Linux waits and tries again, for minutes */
+		return ti_sense_set(sense, TI_KEY_NOT_READY, TI_ASC_BECOMING_READY);
+	case TI_DISK_FAILED:
+		return ti_sense_set(sense, TI_KEY_HARDWARE_ERROR, TI_ASC_INTERNAL_TARGET_FAILURE);
+	}
+	return TCMU_STS_OK;
+}
+
 /* --- under the lock --- */
 
 static struct ti_context *take_context(struct ti_disk *disk, struct tcmur_cmd *cmd)
@@ -291,10 +311,17 @@ int ti_disk_command(struct ti_disk *disk, struct tcmur_cmd *cmd)
 	/* Also for what goes on to the core, which fills it in part only. */
 	memset(cmd->lib_cmd->sense_buf, 0, sizeof(cmd->lib_cmd->sense_buf));
 	row = ti_row_find(cmd->lib_cmd->cdb);
+	if (!row && cmd->lib_cmd->cdb[0] == TEST_UNIT_READY_OPCODE) {
+		status = check_ready(disk, cmd);
+		return status == TCMU_STS_OK ? TCMU_STS_NOT_HANDLED : status;
+	}
 	if (!row)
 		return TCMU_STS_NOT_HANDLED;
 	status = decode(disk, cmd, row, &command);
 	if (status != TI_STS_REQUEST)
+		return status;
+	status = check_ready(disk, cmd);
+	if (status != TCMU_STS_OK)
 		return status;
 	if (!disk->done) {
 		disguise(disk, cmd, row);
@@ -328,7 +355,10 @@ int ti_disk_callout(struct ti_disk *disk, struct tcmur_cmd *cmd, enum ti_req_op 
 		    const struct iovec *iov, size_t iov_count, size_t len, uint64_t offset)
 {
 	struct ti_context *context;
+	int status = check_ready(disk, cmd);
 
+	if (status != TCMU_STS_OK)
+		return status;
 	if (offset % TI_SECTOR_BYTES || len % TI_SECTOR_BYTES)
 		return TCMU_STS_RANGE;
 	pthread_mutex_lock(&disk->lock);

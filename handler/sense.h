@@ -19,6 +19,7 @@
 #define TI_SENSE_BYTES 96
 
 enum ti_sense_key {
+	TI_KEY_NOT_READY = 0x2,
 	TI_KEY_MEDIUM_ERROR = 0x3,
 	TI_KEY_HARDWARE_ERROR = 0x4,
 	TI_KEY_ILLEGAL_REQUEST = 0x5,
@@ -27,6 +28,7 @@ enum ti_sense_key {
 
 /** Additional sense code in the upper byte, its qualifier in the lower. */
 enum ti_asc {
+	TI_ASC_BECOMING_READY = 0x0401,
 	TI_ASC_WRITE_ERROR = 0x0c00,
 	TI_ASC_UNRECOVERED_READ_ERROR = 0x1100,
 	TI_ASC_PARAMETER_LIST_LENGTH = 0x1a00,

@@ -9,6 +9,7 @@
 
 #include <sys/prctl.h>
 
+#include "clock.h"
 #include "disk.h"
 #include "say.h"
 
@@ -50,8 +51,14 @@ static void *complete(void *arg)
 	unsigned turns = 0;
 
 	become_io_flusher(disk, "completion");
+	ti_disk_start(disk);
 	pthread_mutex_lock(&disk->lock);
-	for (;;) {
+	while (disk->state == TI_DISK_FAILED && !disk->stopping) {
+		pthread_mutex_unlock(&disk->lock);
+		ti_lun_wait(disk->lun, TI_CLOCK_NEVER);
+		pthread_mutex_lock(&disk->lock);
+	}
+	while (disk->state == TI_DISK_READY) {
 		uint64_t deadline;
 
 		if (!ti_disk_turn(disk) || ++turns >= TURNS_PER_TICK) {

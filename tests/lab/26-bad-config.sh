@@ -30,7 +30,7 @@ refused "$data" 'the metadata device is missing'
 refused "${data#/dev/};meta=$meta" 'not an absolute path'
 refused "$data;meta=$meta;cachemb=1" "did you mean 'cache_mb'"
 refused "$data;meta=$meta;cache_mb=0" 'not a number from 1 to'
-refused "$data;meta=$meta;mode=journal" 'mode=journal is not supported yet'
+refused "$data;meta=$meta;mode=bitmap" 'mode=bitmap is not supported yet'
 refused "$data;meta=$meta;mode=direct;mode=direct" 'given twice'
 refused 'profile=db1' 'profiles are not supported yet'
 refused "$data;meta=$data" 'must be two devices'

@@ -49,7 +49,7 @@ static void two_devices_are_enough(void **state)
 	(void)state;
 	assert_string_equal(config.data_path, "/dev/a");
 	assert_string_equal(config.meta_path, "/dev/b");
-	assert_int_equal(config.mode, TI_MODE_DIRECT);
+	assert_int_equal(config.mode, TI_MODE_JOURNAL);
 	assert_string_equal(config.hash, "crc32c");
 	assert_int_equal(config.backend, TI_BACKEND_AUTO);
 	assert_int_equal(config.start_sectors, 0);
@@ -160,15 +160,15 @@ static void numbers_have_limits(void **state)
 static void words_are_known_unknown_or_not_yet(void **state)
 {
 	(void)state;
-	refused(SHORTEST ";mode=journal", -EOPNOTSUPP, "mode=journal is not supported yet");
-	refused(SHORTEST ";mode=bitmap", -EOPNOTSUPP, "mode=direct is");
+	refused(SHORTEST ";mode=bitmap", -EOPNOTSUPP, "mode=journal is");
 	refused(SHORTEST ";mode=recovery", -EOPNOTSUPP, "not supported yet");
-	refused(SHORTEST ";mode=D", -EINVAL, "it can be: direct");
+	refused(SHORTEST ";mode=D", -EINVAL, "it can be: journal, direct");
 	refused(SHORTEST ";hash=sha256", -EOPNOTSUPP, "not supported yet");
 	refused(SHORTEST ";hash=md5", -EINVAL, "it can be: crc32c");
 	refused(SHORTEST ";backend=kernel", -EINVAL, "it can be: auto, uring, threads");
 	refused(SHORTEST ";allow_discards=1", -EOPNOTSUPP, "allow_discards is not supported yet");
-	refused(SHORTEST ";journal_watermark=50", -EOPNOTSUPP, "not supported yet");
+	refused(SHORTEST ";journal_watermark=0", -EINVAL, "from 1 to 99");
+	refused(SHORTEST ";journal_watermark=100", -EINVAL, "from 1 to 99");
 	refused("integrity/profile=db1", -EOPNOTSUPP, "profiles are not supported yet");
 	refused("integrity/profile=db1;mode=direct", -EOPNOTSUPP, "profiles are not supported");
 	refused(SHORTEST ";profile=db1", -EOPNOTSUPP, "profile is not supported yet");
@@ -205,9 +205,10 @@ static void two_strings_for_one_lun_are_equal(void **state)
 		SHORTEST ";cache_mb=16",	SHORTEST ";start=8",
 		SHORTEST ";backend=threads",	SHORTEST ";queue_depth=9",
 		SHORTEST ";commit_time=9",	SHORTEST ";buffer_sectors=9",
+		SHORTEST ";mode=direct",	SHORTEST ";journal_watermark=9",
 	};
 	struct ti_config a = good(SHORTEST);
-	struct ti_config b = good("integrity//dev/a;mode=direct;tcmur_cmd_time_out=7;meta=/dev/b");
+	struct ti_config b = good("integrity//dev/a;mode=journal;tcmur_cmd_time_out=7;meta=/dev/b");
 
 	(void)state;
 	assert_true(ti_config_equal(&a, &b));
@@ -220,7 +221,8 @@ static void two_strings_for_one_lun_are_equal(void **state)
 static void options_reach_devices_and_engine(void **state)
 {
 	struct ti_config config = good(SHORTEST ";cache_mb=3;start=16;queue_depth=7;commit_time=9;"
-						"backend=threads;buffer_sectors=32");
+						"backend=threads;buffer_sectors=32;"
+						"mode=direct;journal_watermark=70");
 	struct ti_pair_options pair;
 	struct ti_lun_options lun;
 
@@ -236,6 +238,8 @@ static void options_reach_devices_and_engine(void **state)
 	assert_int_equal(lun.buffer_sectors, 32);
 	assert_int_equal(lun.queue_depth, 7);
 	assert_int_equal(lun.commit_time_ms, 9);
+	assert_int_equal(lun.mode, TI_MODE_DIRECT);
+	assert_int_equal(lun.journal_watermark, 70);
 	assert_string_equal(lun.hash, "crc32c");
 	assert_false(lun.read_only);
 }

@@ -513,7 +513,9 @@ static void the_command_thread_may_be_cancelled_at_any_time(void **state)
 
 int main(void)
 {
-	static const char *const backends[] = { ";backend=threads", ";backend=auto" };
+	/* Mode direct, for some damage a block that they have written. */
+	static const char *const backends[] = { ";backend=threads;mode=direct",
+						";backend=auto;mode=direct" };
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_written_is_read),
 		TEST(every_kind_of_cdb_may_come_first),

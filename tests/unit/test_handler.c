@@ -187,7 +187,7 @@ static void reconfig_takes_what_changes_nothing(void **state)
 	char same[300], other[300];
 
 	(void)state;
-	snprintf(same, sizeof(same), "%s;mode=direct;tcmur_cmd_time_out=3", pair.config);
+	snprintf(same, sizeof(same), "%s;mode=journal;tcmur_cmd_time_out=3", pair.config);
 	snprintf(other, sizeof(other), "%s;cache_mb=1", pair.config);
 	assert_int_equal(handler->open(dev, false), 0);
 	assert_int_equal(reconfig(dev, (struct tcmulib_cfg_info){ .type = TCMULIB_CFG_DEV_CFGSTR,
