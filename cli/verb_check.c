@@ -8,8 +8,11 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "clock.h"
 #include "cli.h"
 #include "inspect.h"
+#include "journal_overlay.h"
+#include "lun.h"
 #include "pair.h"
 #include "print.h"
 #include "progress_bar.h"
@@ -26,6 +29,7 @@ struct options {
 	uint64_t max_ranges;
 	bool json;
 	bool batch_mode;
+	bool replay;
 	bool verbose;
 };
 
@@ -38,6 +42,8 @@ static const struct syntax_option option_rows[] = {
 	  INT64_MAX / TI_SECTOR_BYTES, "sector of META where the superblock is", "0" },
 	{ "max-ranges", 0, "N", SYNTAX_NUMBER, offsetof(struct options, max_ranges), 0, RANGES_MAX,
 	  "list at most N ranges; all are counted", "100" },
+	{ "replay", 0, NULL, SYNTAX_FLAG, offsetof(struct options, replay), 0, 0,
+	  "replay and erase the journal first: this writes", NULL },
 	{ "json", 'j', NULL, SYNTAX_FLAG, offsetof(struct options, json), 0, 0,
 	  "print a JSON object", NULL },
 	{ "batch-mode", 'q', NULL, SYNTAX_FLAG, offsetof(struct options, batch_mode), 0, 0,
@@ -51,7 +57,8 @@ static const struct syntax syntax = {
 	.operands = "META --data-device DATA",
 	.about = "Verifies the tag of every block of the pair and lists the ranges that do not "
 		 "match or\n"
-		 "cannot be read. The pair must not be in use; nothing is written.",
+		 "cannot be read. The newest version of a block counts, also where it is in the\n"
+		 "journal. The pair must not be in use; without --replay nothing is written.",
 	.options = option_rows,
 	.option_count = sizeof(option_rows) / sizeof(option_rows[0]),
 	.takes_device = true,
@@ -78,7 +85,53 @@ static int open_pair(const struct options *options, const struct ti_log *log,
 	if (!err)
 		err = ti_inspect_geometry(*queue, sb, options->start_sector, geo, error);
 	if (!err)
-		err = ti_inspect_settled(*queue, sb, geo, error);
+		err = ti_superblock_check_supported(sb, (*queue)->dev[TI_META].name, error);
+	return err;
+}
+
+/* Open the pair for writing in mode direct, which replays and erases the journal, and close it. */
+static int replay(const struct options *options, const struct ti_log *log, struct ti_error *error)
+{
+	const struct ti_pair_options pair = {
+		.data_path = options->data,
+		.meta_path = options->meta,
+	};
+	const struct ti_lun_options lun_options = {
+		.mode = TI_MODE_DIRECT,
+		.hash = options->integrity,
+		.start_sector = options->start_sector,
+	};
+	cli_cleanup_pair struct ti_queue *queue = NULL;
+	struct ti_lun *lun;
+	int err = ti_pair_open(&pair, log, &queue, error);
+
+	if (!err)
+		err = ti_lun_open(&lun_options, queue, &ti_clock_monotonic, log, &lun, error);
+	if (!err)
+		err = ti_lun_close(lun);
+	if (err == -EILSEQ) { /* no error of a device: an entry that does not match its tag */
+		error->err = -EUCLEAN;
+		return -EUCLEAN;
+	}
+	return err ? ti_error_set(error, err, "the journal of %s could not be replayed",
+				  options->meta)
+		   : 0;
+}
+
+/* What the journal holds and the check is to count. */
+static int load_journal(struct ti_queue *queue, const struct ti_geometry *geo,
+			const struct ti_check_options *options, struct ti_journal_overlay *overlay,
+			struct ti_error *error)
+{
+	struct ti_hash hash;
+	int err = ti_hash_init(&hash, options->hash, geo->block_size, geo->tag_size,
+			       options->salt);
+
+	if (err)
+		return ti_error_set(error, err, "the digest %s cannot be prepared",
+				    options->hash->name);
+	err = ti_journal_overlay_load(queue, geo, &hash, overlay, error);
+	ti_hash_destroy(&hash);
 	return err;
 }
 
@@ -119,9 +172,12 @@ static int check(const struct options *options, const struct ti_hash_ops *hash,
 	};
 	cli_cleanup_free struct ti_check_range *list = NULL;
 	cli_cleanup_pair struct ti_queue *queue = NULL;
+	struct ti_journal_overlay overlay = { 0 };
 	struct progress_bar bar;
 	int err;
 
+	if (options->replay && replay(options, &log, &error))
+		return failed(print, &error, cli_exit_of(error.err));
 	if (open_pair(options, &log, &queue, &sb, &geo, &error))
 		return failed(print, &error, queue ? cli_exit_of(error.err) : CLI_REFUSED);
 	list = calloc(result.list_max + 1, sizeof(*list));
@@ -132,11 +188,19 @@ static int check(const struct options *options, const struct ti_hash_ops *hash,
 	result.list = list;
 	if (sb.flags & TI_SB_FIXED_HMAC)
 		check_options.salt = sb.salt;
+	if (load_journal(queue, &geo, &check_options, &overlay, &error)) {
+		ti_journal_overlay_free(&overlay);
+		return failed(print, &error, cli_exit_of(error.err));
+	}
+	if (overlay.count > 0)
+		ti_log(&log, TI_LOG_INFO, "%zu blocks are counted from the journal", overlay.count);
+	check_options.overlay = &overlay;
 
 	check_options.progress = progress_bar_begin(&bar, "checking", !options->batch_mode);
 	err = ti_check(queue, &geo, &check_options, &result, &error);
 	report.seconds = progress_bar_seconds(&bar);
 	progress_bar_end(&bar);
+	ti_journal_overlay_free(&overlay);
 	cli_tell_rate(&log, "checked", result.checked_sectors * TI_SECTOR_BYTES, report.seconds);
 	if (err && err != -ECANCELED)
 		return failed(print, &error, CLI_IO);

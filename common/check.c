@@ -39,6 +39,7 @@ struct check {
 	uint8_t *expected; /* tags of one chunk */
 	uint8_t *verdict;  /* one per block of a chunk */
 	size_t blocks_max; /* room in the two above */
+	const struct ti_journal_overlay *overlay;
 	uint64_t small_reads;
 	struct ti_check_range open; /* the range that may still grow; sectors 0: none */
 };
@@ -166,7 +167,9 @@ static int visit(void *ctx, const struct ti_sweep_chunk *chunk)
 		return 0;
 	compare_blocks(c, chunk);
 	for (size_t i = 0; i < chunk->blocks; i++) {
-		if (c->verdict[i] != GOOD)
+		if (c->verdict[i] != GOOD &&
+		    !(c->overlay &&
+		      ti_journal_overlay_has(c->overlay, chunk->first_block + i)))
 			add_bad_block(c, (enum ti_check_kind)c->verdict[i], chunk->first_block + i);
 	}
 	return 0;
@@ -176,7 +179,7 @@ int ti_check(struct ti_queue *q, const struct ti_geometry *geo,
 	     const struct ti_check_options *options, struct ti_check_report *report,
 	     struct ti_error *error)
 {
-	struct check c = { .q = q, .geo = geo, .report = report };
+	struct check c = { .q = q, .geo = geo, .report = report, .overlay = options->overlay };
 	const struct ti_sweep_options sweep = {
 		.kind = TI_SWEEP_VERIFY,
 		.visit = visit,

@@ -16,6 +16,7 @@
 #include "error.h"
 #include "geometry.h"
 #include "hash.h"
+#include "journal_overlay.h"
 #include "progress.h"
 
 enum ti_check_kind {
@@ -35,6 +36,9 @@ struct ti_check_range {
 struct ti_check_options {
 	const struct ti_hash_ops *hash;
 	const uint8_t *salt; /* of a salted pair, else NULL */
+	/* Blocks whose newest version is in the journal and has been verified there: what the
+	 * devices hold in their places does not count.  May be NULL. */
+	const struct ti_journal_overlay *overlay;
 	struct ti_progress progress;
 };
 
@@ -51,7 +55,7 @@ struct ti_check_report {
 
 /**
  * Verify all blocks of the LUN that @geo describes.  Writes to neither device.  Nobody else uses @q
- * meanwhile.  The journal must be empty: what lies in it is newer than the blocks and tags.
+ * meanwhile.
  * Sets all of @report but its list and list_max.  Blocks, for hours on large devices.
  * Returns 0 when all blocks were looked at, whatever was found; -ECANCELED when progress said so
  * (the report then covers the blocks before checked_sectors); -ENOMEM; -EINVAL or -EOPNOTSUPP for

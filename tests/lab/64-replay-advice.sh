@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later
 # Copyright (c) 2026 The tcmu-integrity authors
 #
-# check refuses a crash image, whose journal holds entries, and says what to do; doing just that makes it a
-# pair that it checks. Opening in mode journal would not: without a write that leaves the journal as it is.
+# check counts what a crash image's journal holds, without writing; the kernel's replay, in mode journal (which
+# leaves the journal as it is) and in mode direct (which erases it), changes nothing of what it says.
 # lab: timeout=120
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
@@ -22,14 +22,6 @@ image() {
 	at_end losetup -d "$meta"
 }
 
-refused() {
-	local said
-	drop_caches "$data" "$meta"
-	said=$(assert_status 3 "$cli" check "$meta" --data-device "$data")
-	assert_match "$said" "$1 entries in its journal"
-	assert_match "$said" 'integritysetup open --integrity-no-journal'
-}
-
 # open_and_close MODE
 open_and_close() {
 	kernel_close "$(kernel_open "$meta" "$data" "$1")"
@@ -45,13 +37,13 @@ only_unwritten() {
 }
 
 image J_wrap.act
-refused 88
+only_unwritten 1688
 open_and_close journal
-refused 88
+only_unwritten 1688
 open_and_close direct
 only_unwritten 1688
 
 image c3.torn
-refused 100
+only_unwritten 1898
 open_and_close direct
 only_unwritten 1898
