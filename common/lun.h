@@ -52,6 +52,9 @@ struct ti_lun_options {
 	uint32_t max_part_bytes; /* largest single device transfer; 0: 1 MiB */
 	unsigned bounce_buffers; /* of max_part_bytes; 0: 4 */
 	unsigned commit_time_ms; /* dirty tags are written out after this; 0: 10000 */
+	/* A file on tmpfs, of this pair's own, in which unwritten tags outlive the process; NULL:
+	 * none.  See tag_store.h.  Used during the open only. */
+	const char *store_path;
 	bool read_only;		 /* writes fail with -EROFS; nothing is ever written */
 };
 

@@ -89,6 +89,7 @@ struct ti_lun {
 	struct ti_geometry geo;
 	struct ti_hash hash;
 	struct ti_tag_cache *cache;
+	struct ti_tag_store *store; /* the cache's memory, if it is to outlive us */
 	struct ti_flusher flusher;
 	struct ti_range_locks ranges;
 	bool read_only;

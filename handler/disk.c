@@ -15,6 +15,7 @@
 #include "memory.h"
 #include "pair.h"
 #include "say.h"
+#include "store.h"
 #include "thread.h"
 
 static int open_contexts(struct ti_disk *disk, unsigned count, struct ti_error *error)
@@ -51,6 +52,7 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 {
 	struct ti_pair_options pair;
 	struct ti_lun_options lun;
+	char store[128];
 	struct ti_disk *disk = calloc(1, sizeof(*disk));
 	int err;
 
@@ -68,6 +70,13 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	err = ti_pair_open(&pair, &disk->log, &disk->queue, error);
 	if (err)
 		goto destroy_lock;
+	err = ti_store_path(config, store, sizeof(store));
+	if (err)
+		ti_say(dev, TI_LOG_WARN,
+		       "unwritten tags will not outlive tcmu-runner dir=" TI_STORE_DIR " error=%s",
+		       strerror(-err));
+	else
+		lun.store_path = store;
 	err = ti_lun_open(&lun, disk->queue, &ti_clock_monotonic, &disk->log, &disk->lun, error);
 	if (err)
 		goto close_pair;
