@@ -70,9 +70,9 @@ static int check_journal(struct ti_lun *lun, struct ti_error *error)
 	case TI_JOURNAL_PARTIAL:
 		return ti_error_set(error, -EUCLEAN,
 				    "the journal on %s holds %" PRIu64
-				    " entries that have not been "
-				    "written to their places: open the pair once with the kernel's "
-				    "dm-integrity in mode J, close it, and try again",
+				    " entries that have not been written to their places: open and "
+				    "close the pair once with integritysetup's "
+				    "--integrity-no-journal, which replays and erases it",
 				    meta, journal.replay_entries);
 	case TI_JOURNAL_DAMAGED:
 		break;
