@@ -124,8 +124,7 @@ static int load_journal(struct ti_queue *queue, const struct ti_geometry *geo,
 			struct ti_error *error)
 {
 	struct ti_hash hash;
-	int err = ti_hash_init(&hash, options->hash, geo->block_size, geo->tag_size,
-			       options->salt);
+	int err = ti_hash_init(&hash, options->hash, geo->block_size, geo->tag_size, options->salt);
 
 	if (err)
 		return ti_error_set(error, err, "the digest %s cannot be prepared",

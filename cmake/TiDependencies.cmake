@@ -6,7 +6,7 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 # For ctest -T memcheck.
-set(MEMORYCHECK_COMMAND_OPTIONS "-q --error-exitcode=99 --leak-check=full --track-origins=yes")
+set(MEMORYCHECK_COMMAND_OPTIONS "-q --error-exitcode=99 --leak-check=full")
 include(CTest)
 
 # ti_find_library(NAME MODULE): PkgConfig::NAME from the pkg-config module, or a sentence that says what to do.

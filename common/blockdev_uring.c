@@ -11,7 +11,7 @@
  * Who is woken for what.  Direct I/O often completes inside io_uring_enter(), and run() reaps that
  * itself: waking the thread in wait() for it would cost more than the I/O.  So the ring's eventfd
  * is silent while somebody is in run(), and rings only from the end of a run() that leaves I/O
- * under way.  See mute() and listen() below for why no completion is missed.
+ * under way.  See mute() and unmute() below for why no completion is missed.
  *
  * Completions are posted by the thread that submitted (task work), wherever it is then: the kernel
  * interrupts its system call, posts, and restarts the call.  read(), ppoll(), nanosleep() and
@@ -43,8 +43,7 @@
 #include "clock.h"
 #include "memory.h"
 
-/** Flushes may exceed the depth by this: one for each device never waits behind reads and writes.
- */
+/** Flushes may exceed the depth by this: one of each device is never behind reads and writes. */
 #define FLUSH_RESERVE TI_DEVICES
 
 /** io-wq workers: two flushes must not wait for workers that are busy with discards. */
@@ -202,13 +201,18 @@ static void prepare(struct uring *u, struct flight *flight)
 	io_uring_sqe_set_data(sqe, flight);
 }
 
-/* Give the I/O a flight, if one may be had.  io path. */
+/* io path */
+static bool may_start(const struct uring *u, const struct ti_io *io)
+{
+	return u->in_flight < u->depth + (io->op == TI_IO_FLUSH ? FLUSH_RESERVE : 0);
+}
+
+/* Give the I/O a flight, if it may have one.  io path. */
 static bool start(struct uring *u, struct ti_io *io)
 {
-	unsigned limit = u->depth + (io->op == TI_IO_FLUSH ? FLUSH_RESERVE : 0);
 	struct flight *flight;
 
-	if (u->in_flight >= limit)
+	if (!may_start(u, io))
 		return false;
 	flight = u->free;
 	u->free = flight->next_free;
@@ -305,8 +309,7 @@ static void flush_now(struct uring *u, enum ti_device dev)
 		finish(u, io, err);
 }
 
-/* The data of a FUA write is written; where the device did not make it durable, do that. io path.
- */
+/* Is a FUA write, its data written, still to be made durable?  io path. */
 static bool needs_sync(const struct uring *u, const struct ti_io *io)
 {
 	return io->op == TI_IO_WRITE && io->fua && !u->host.dev[io->dev].fua;
@@ -380,7 +383,7 @@ static bool has_work(const struct uring *u)
 	if (!ti_io_list_empty(&u->finished) || io_uring_cq_ready(&u->ring) > 0 ||
 	    io_uring_sq_ready(&u->ring) > 0)
 		return true;
-	if (!ti_io_list_empty(&u->waiting) && u->in_flight < u->depth)
+	if (!ti_io_list_empty(&u->waiting) && may_start(u, u->waiting.first))
 		return true;
 	for (unsigned dev = 0; dev < TI_DEVICES; dev++) {
 		if (!ti_io_list_empty(&u->flushes[dev]))

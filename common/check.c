@@ -168,8 +168,7 @@ static int visit(void *ctx, const struct ti_sweep_chunk *chunk)
 	compare_blocks(c, chunk);
 	for (size_t i = 0; i < chunk->blocks; i++) {
 		if (c->verdict[i] != GOOD &&
-		    !(c->overlay &&
-		      ti_journal_overlay_has(c->overlay, chunk->first_block + i)))
+		    !(c->overlay && ti_journal_overlay_has(c->overlay, chunk->first_block + i)))
 			add_bad_block(c, (enum ti_check_kind)c->verdict[i], chunk->first_block + i);
 	}
 	return 0;

@@ -10,13 +10,13 @@
  *	[filled: in memory only; new entries go into the last one while it is open]
  *	[free]
  *
- * A write is complete when its blocks stand in entries.  A commit makes the filled sections durable;
- * write-out carries committed ones to the data device and the tag area, flushes both, and only then
- * frees them.  Until a section is free its bytes on the medium are what a crash needs, so nothing
- * else is written over it.
+ * A write is complete when its blocks stand in entries.  A commit makes the filled sections
+ *durable; write-out carries committed ones to the data device and the tag area, flushes both, and
+ *only then frees them.  Until a section is free its bytes on the medium are what a crash needs, so
+ *nothing else is written over it.
  *
- * Files: journal_ring.c entries and sections, journal_commit.c, journal_writeout.c, journal_replay.c
- * (load, replay, erase), policy_journal.c (the policy that puts them together).
+ * Files: journal_ring.c entries and sections, journal_commit.c, journal_writeout.c,
+ *journal_replay.c (load, replay, erase), policy_journal.c (the policy that puts them together).
  */
 #ifndef TI_JOURNAL_H
 #define TI_JOURNAL_H
@@ -76,12 +76,13 @@ struct ti_journal {
 	/* The ring. */
 	uint32_t first; /* oldest section that is not free */
 	uint32_t committed, committing, filled;
-	uint32_t writing;  /* of the committed ones, the first */
-	uint32_t refilled; /* of the filled ones, the first: their commit failed; they never change */
-	uint32_t fill;	   /* entries taken in the last filled section; E: it is closed */
+	uint32_t writing;   /* of the committed ones, the first */
+	uint32_t refilled;  /* of the filled ones, the first: their commit failed; they never change
+			     */
+	uint32_t fill;	    /* entries taken in the last filled section; E: it is closed */
 	uint64_t threshold; /* free entries at which the journal is emptied */
-	uint8_t seq;	   /* commit sequence number of the next section to be committed */
-	bool changed;	   /* something was committed since open */
+	uint8_t seq;	    /* commit sequence number of the next section to be committed */
+	bool changed;	    /* something was committed since open */
 
 	/* Slots that wait for entries, in the order of their turns. */
 	struct ti_slot_list want;
@@ -104,11 +105,12 @@ struct ti_journal {
 	/* Write-out. */
 	bool writeout_running;
 	bool writeout_all; /* whatever the threshold says: close, replay */
-	uint32_t at_section, at_entry; /* the next entry to look at, from the ring's first section */
+	uint32_t at_section,
+		at_entry; /* the next entry to look at, from the ring's first section */
 	unsigned ops_busy;
 	struct ti_result writeout_result;
 	bool writeout_flushing; /* all runs are done */
-	bool writeout_failed; /* the last one: wait for a reason to try again */
+	bool writeout_failed;	/* the last one: wait for a reason to try again */
 	struct ti_flush_waiter writeout_flush;
 	struct ti_journal_op *ops;
 	size_t ops_bytes;

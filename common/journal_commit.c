@@ -57,10 +57,10 @@ static void part_done(struct ti_journal *j)
 	/* A flush that failed earlier is not forgotten. */
 	for (int dev = 0; dev < TI_DEVICES; dev++)
 		if (broken[dev] != 0 && j->commit_result.err == 0)
-			j->commit_result = (struct ti_result){
-				.err = broken[dev],
-				.cause = dev == TI_DATA ? TI_CAUSE_DATA_FLUSH : TI_CAUSE_META_FLUSH
-			};
+			j->commit_result =
+				(struct ti_result){ .err = broken[dev],
+						    .cause = dev == TI_DATA ? TI_CAUSE_DATA_FLUSH
+									    : TI_CAUSE_META_FLUSH };
 	tell(j);
 	if (j->commit_failed)
 		ti_journal_fail_want(j, &j->commit_result);
@@ -194,7 +194,7 @@ void ti_journal_commit_join(struct ti_journal *j, struct ti_flush_waiter *waiter
 {
 	/* A data flush that the commit under way has or hasn't sent makes no difference: what the
 	 * journal holds needs none. */
-	if (j->commit_running && j->filled == 0)
+	if (j->commit_running && j->filled == 0 && j->commit_result.err == 0)
 		STAILQ_INSERT_TAIL(&j->now, waiter, link);
 	else
 		STAILQ_INSERT_TAIL(&j->next, waiter, link);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
 /* Copyright (c) 2026 The tcmu-integrity authors */
-/* See journal_overlay.h.  Which sections count, and in which order, is journal_scan.h's conclusion. */
+/* See journal_overlay.h.  Which sections count, and in which order, is journal_scan.h's conclusion.
+ */
 #include "journal_overlay.h"
 
 #include <errno.h>
@@ -62,9 +63,9 @@ static bool matches(const struct ti_geometry *geo, const struct ti_hash *hash, u
 	return memcmp(tag, entry + ti_journal_entry_tag_offset(geo), geo->tag_size) == 0;
 }
 
-static int take_section(const char *name, const struct ti_geometry *geo,
-			const struct ti_hash *hash, uint32_t i, uint8_t *section,
-			struct ti_journal_overlay *o, struct ti_error *error)
+static int take_section(const char *name, const struct ti_geometry *geo, const struct ti_hash *hash,
+			uint32_t i, uint8_t *section, struct ti_journal_overlay *o,
+			struct ti_error *error)
 {
 	for (uint32_t n = 0; n < geo->section_entries; n++) {
 		uint64_t sector = ti_journal_entry_sector(geo, section, n);
@@ -81,12 +82,13 @@ static int take_section(const char *name, const struct ti_geometry *geo,
 		if (sector >= geo->provided_sectors)
 			continue; /* as replay does */
 		if (!matches(geo, hash, sector, section, n))
-			return ti_error_set(error, -EUCLEAN,
-					    "%s has a journal that holds a block for sector %" PRIu64
-					    " that does not match its tag (section %" PRIu32
-					    ", entry %" PRIu32 "), so it cannot be replayed: check "
-					    "--integrity, or restore the metadata device from a copy",
-					    name, sector, i, n);
+			return ti_error_set(
+				error, -EUCLEAN,
+				"%s has a journal that holds a block for sector %" PRIu64
+				" that does not match its tag (section %" PRIu32 ", entry %" PRIu32
+				"), so it cannot be replayed: check "
+				"--integrity, or restore the metadata device from a copy",
+				name, sector, i, n);
 		o->block[o->count++] = sector / geo->sectors_per_block;
 	}
 	return 0;
@@ -121,12 +123,15 @@ int ti_journal_overlay_load(struct ti_queue *q, const struct ti_geometry *geo,
 		err = ti_queue_sync(q, TI_IO_READ, TI_META, geo->journal_offset + i * bytes,
 				    section, bytes);
 		if (err != 0)
-			ti_error_set(error, err, "cannot read section %" PRIu32
-				     " of the journal on %s: %s", i, name, strerror(-err));
+			ti_error_set(error, err,
+				     "cannot read section %" PRIu32 " of the journal on %s: %s", i,
+				     name, strerror(-err));
 		else if (ti_journal_look(geo, &(struct ti_journal_ids){ 0 }, i, section).used >
 			 o->room - o->count)
-			err = ti_error_set(error, -EBUSY, "the journal on %s changes while it is "
-					   "read: somebody else uses the device", name);
+			err = ti_error_set(error, -EBUSY,
+					   "the journal on %s changes while it is "
+					   "read: somebody else uses the device",
+					   name);
 		else
 			err = take_section(name, geo, hash, i, section, o, error);
 	}

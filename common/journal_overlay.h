@@ -26,8 +26,8 @@ struct ti_journal_overlay {
  * Read the journal and verify every entry that a replay would apply.  Writes nothing; nobody else
  * uses @q meanwhile.  Allocates 8 bytes per entry, which ti_journal_overlay_free() gives back, also
  * after an error.  Blocks.
- * Returns 0; -EUCLEAN if the journal is damaged or an entry does not match its tag; -ENOMEM; or what
- * the device said.
+ * Returns 0; -EUCLEAN if the journal is damaged or an entry does not match its tag; -ENOMEM; or
+ * what the device said.
  */
 int ti_journal_overlay_load(struct ti_queue *q, const struct ti_geometry *geo,
 			    const struct ti_hash *hash, struct ti_journal_overlay *overlay,

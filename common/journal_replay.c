@@ -36,9 +36,10 @@ static int load(struct ti_journal *j, struct ti_error *error)
 					len);
 
 		if (err != 0)
-			return ti_error_set(error, err, "cannot read the journal of %s at sector %"
-					    PRIu64 ": %s", meta_name(j), offset / TI_SECTOR_BYTES,
-					    strerror(-err));
+			return ti_error_set(error, err,
+					    "cannot read the journal of %s at sector %" PRIu64
+					    ": %s",
+					    meta_name(j), offset / TI_SECTOR_BYTES, strerror(-err));
 	}
 	return 0;
 }
@@ -57,9 +58,11 @@ static int conclude(struct ti_journal *j, struct ti_journal_summary *summary,
 	if (summary->state != TI_JOURNAL_DAMAGED)
 		return 0;
 	if (summary->bad_section == UINT32_MAX)
-		return ti_error_set(error, -EUCLEAN,
-				    "the journal on %s is damaged: its sections carry all four commit "
-				    "sequence numbers, so that none is the newest", meta_name(j));
+		return ti_error_set(
+			error, -EUCLEAN,
+			"the journal on %s is damaged: its sections carry all four commit "
+			"sequence numbers, so that none is the newest",
+			meta_name(j));
 	return ti_error_set(error, -EUCLEAN,
 			    "the journal on %s has an unknown commit id in section %" PRIu32
 			    ", sector %" PRIu32 ": it is damaged, or encrypted with journal_crypt, "
@@ -78,8 +81,9 @@ static bool verify(struct ti_journal *j, uint32_t i, uint32_t n, uint64_t sector
 
 	ti_journal_restore(j, i, n);
 	ti_hash_blocks(&j->lun->hash, sector, &cursor, 1, tag);
-	return memcmp(tag, section + ti_journal_entry_offset(geo, n) +
-			      ti_journal_entry_tag_offset(geo), geo->tag_size) == 0;
+	return memcmp(tag,
+		      section + ti_journal_entry_offset(geo, n) + ti_journal_entry_tag_offset(geo),
+		      geo->tag_size) == 0;
 }
 
 /* Make section @i's entries known.  Everything in them is checked. */
@@ -94,8 +98,8 @@ static int take_section(struct ti_journal *j, uint32_t i, struct ti_error *error
 			continue;
 		if (sector % geo->sectors_per_block != 0)
 			return ti_error_set(error, -EUCLEAN,
-					    "the journal on %s names sector %" PRIu64 " in section %"
-					    PRIu32 ", entry %" PRIu32
+					    "the journal on %s names sector %" PRIu64
+					    " in section %" PRIu32 ", entry %" PRIu32
 					    ", which is no block's first: it is damaged",
 					    meta_name(j), sector, i, n);
 		/* dm-integrity: entries beyond the device are ignored (it has become smaller). */
@@ -105,9 +109,11 @@ static int take_section(struct ti_journal *j, uint32_t i, struct ti_error *error
 			j->lun->stats.mismatches++;
 			return ti_error_set(error, -EILSEQ,
 					    "the journal on %s holds a block for sector %" PRIu64
-					    " that does not match its tag (section %" PRIu32 ", entry %"
-					    PRIu32 "): wrong digest, or the journal is damaged; "
-					    "nothing was replayed", meta_name(j), sector, i, n);
+					    " that does not match its tag (section %" PRIu32
+					    ", entry %" PRIu32
+					    "): wrong digest, or the journal is damaged; "
+					    "nothing was replayed",
+					    meta_name(j), sector, i, n);
 		}
 		ti_journal_link(j, i, n, sector / geo->sectors_per_block);
 	}
@@ -187,14 +193,21 @@ static int replay(struct ti_journal *j, const struct ti_journal_summary *s, stru
 		if (err != 0)
 			return err;
 	}
+	/* A process that was killed may have left it in the device's cache.  It must be there for
+	 * good before anything else is written because of it. */
+	err = ti_queue_sync(j->lun->queue, TI_IO_FLUSH, TI_META, 0, NULL, 0);
+	if (err != 0)
+		return ti_error_set(error, err,
+				    "cannot flush %s before its journal is replayed: %s",
+				    meta_name(j), strerror(-err));
 	/* Only now: write-out may begin whenever the engine runs. */
 	j->committed = s->replay_sections;
 	err = write_out(j);
 	if (err != 0)
 		return ti_error_set(error, err,
 				    "replaying the journal of %s failed at sector %" PRIu64
-				    " (%s): it is kept, and replayed at the next open", meta_name(j),
-				    j->writeout_result.sector,
+				    " (%s): it is kept, and replayed at the next open",
+				    meta_name(j), j->writeout_result.sector,
 				    ti_cause_name(j->writeout_result.cause));
 	ti_log(&j->lun->log, TI_LOG_INFO, "journal replay ends");
 	return 0;
@@ -213,21 +226,24 @@ int ti_journal_start(struct ti_journal *j, bool keep, struct ti_error *error)
 		err = conclude(j, &s, error);
 	if (err != 0)
 		return err;
-	/* dm-integrity: an erase that was interrupted counts as empty, whatever entries are left. */
+	/* dm-integrity: an erase that was interrupted counts as empty, whatever entries are left.
+	 */
 	any = s.state != TI_JOURNAL_EMPTY && s.replay_entries > 0;
 	if (j->lun->read_only)
-		return !any ? 0 :
-			ti_error_set(error, -EUCLEAN, "the journal on %s holds %" PRIu64
-				     " entries that must be replayed, which a read-only open cannot "
-				     "do: open it for writing first", meta_name(j),
-				     s.replay_entries);
+		return !any ? 0
+			    : ti_error_set(error, -EUCLEAN,
+					   "the journal on %s holds %" PRIu64
+					   " entries that must be replayed, which a read-only open "
+					   "cannot "
+					   "do: open it for writing first",
+					   meta_name(j), s.replay_entries);
 	if (any) {
 		err = replay(j, &s, error);
 		if (err != 0)
 			return err;
 	}
-	/* The number of the newest section: the ring's oldest one carries the same only if it stands
-	 * at 0, for the number steps on there. */
+	/* The number of the newest section: the ring's oldest one carries the same only if it
+	 * stands at 0, for the number steps on there. */
 	newest = s.replay_first == 0 ? s.replay_seq : (s.replay_seq + 1U) % TI_JOURNAL_SEQS;
 	if (s.replay_sections == j->sections && (keep || s.used_entries == 0)) {
 		j->first = s.replay_first;

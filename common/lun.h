@@ -53,9 +53,12 @@ struct ti_lun_options {
 	uint32_t max_part_bytes; /* largest single device transfer; 0: 1 MiB */
 	unsigned bounce_buffers; /* of max_part_bytes; 0: 4 */
 	unsigned journal_watermark; /* percent; 0: 50.  Fuller, the journal is written out */
-	unsigned commit_time_ms; /* dirty tags are written out after this; 0: 10000 */
-	bool read_only;		 /* writes fail with -EROFS; nothing is ever written */
-	bool defer_start;	 /* ti_lun_start() is called later */
+	unsigned commit_time_ms;    /* dirty tags are written out after this; 0: 10000 */
+	/* A file on tmpfs, of this pair's own, in which unwritten tags outlive the process; NULL:
+	 * none.  See tag_store.h.  Used during the open only. */
+	const char *store_path;
+	bool read_only;	  /* writes fail with -EROFS; nothing is ever written */
+	bool defer_start; /* ti_lun_start() is called later */
 };
 
 enum ti_req_op {
@@ -113,27 +116,27 @@ int ti_lun_open(const struct ti_lun_options *options, struct ti_queue *queue,
 
 /**
  * Read the journal and replay what it holds: data and tags go to their places, both devices are
- * flushed, and then, in mode direct or if its newest commit was torn, the journal is erased.  Writes
+ * flushed, and then, in mode direct or if its newest commit was torn, the journal is erased. Writes
  * nothing if there is nothing to replay.  May take long: the journal is as large as its format made
  * it.  After an open that deferred it, once, before anything else but ti_lun_geometry(),
  * ti_lun_io_align(), ti_lun_get_stats() and ti_lun_wake(); nobody else is inside meanwhile.  Any
- * thread.  Returns 0 or negative errno with a sentence in @error: -EUCLEAN if the journal is damaged,
- * or holds entries and the open is read-only; -EILSEQ if an entry does not match its tag (in all
- * these cases nothing has been written); or what a device said.  After an error only ti_lun_close()
- * is left.
+ * thread.  Returns 0 or negative errno with a sentence in @error: -EUCLEAN if the journal is
+ * damaged, or holds entries and the open is read-only; -EILSEQ if an entry does not match its tag
+ * (in all these cases nothing has been written); or what a device said.  After an error only
+ * ti_lun_close() is left.
  */
 int ti_lun_start(struct ti_lun *lun, struct ti_error *error);
 
 /**
- * Write out and flush everything, then free the LUN; one that was not started is only freed.  All requests must have come back.  Does not
- * close the queue.  Returns 0, or the error that left something not durable (the LUN is gone all
- * the same).  Blocks.
+ * Write out and flush everything, then free the LUN; one that was not started is only freed.  All
+ * requests must have come back.  Does not close the queue.  Returns 0, or the error that left
+ * something not durable (the LUN is gone all the same).  Blocks.
  */
 int ti_lun_close(struct ti_lun *lun);
 
 /**
- * Free the LUN without writing anything, as if the power had gone (tests).  Requests under way never
- * come back, and their I/O must not complete any more.
+ * Free the LUN without writing anything, as if the power had gone (tests).  Requests under way
+ * never come back, and their I/O must not complete any more.
  */
 void ti_lun_abandon(struct ti_lun *lun);
 

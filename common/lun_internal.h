@@ -62,7 +62,7 @@ struct ti_slot {
 	struct ti_range range;
 	bool range_held;
 	struct ti_flush_waiter flush;
-	uint64_t turn; /* mode journal: writes get entries in this order */
+	uint64_t turn;		    /* mode journal: writes get entries in this order */
 	STAILQ_ENTRY(ti_slot) link; /* free, ready or waiting for a bounce buffer: one of them */
 };
 
@@ -76,8 +76,8 @@ struct ti_policy_ops {
 	int (*open)(struct ti_lun *lun, struct ti_error *error);
 	/* Replay the journal.  Blocks. */
 	int (*start)(struct ti_lun *lun, struct ti_error *error);
-	/* Begin the part that starts at slot->sector and is at most slot->sectors long; the policy may
-	 * make it shorter. */
+	/* Begin the part that starts at slot->sector and is at most slot->sectors long; the policy
+	 * may make it shorter. */
 	void (*begin_read)(struct ti_slot *slot);
 	void (*begin_write)(struct ti_slot *slot);
 	/* Make every completed write durable; the waiter is told when it is. */
@@ -106,6 +106,7 @@ struct ti_lun {
 	struct ti_geometry geo;
 	struct ti_hash hash;
 	struct ti_tag_cache *cache;
+	struct ti_tag_store *store; /* the cache's memory, if it is to outlive us */
 	struct ti_flusher flusher;
 	struct ti_range_locks ranges;
 	struct ti_journal *journal; /* policy_journal.c */

@@ -14,6 +14,7 @@
 #include "journal_scan.h"
 #include "lun_internal.h"
 #include "memory.h"
+#include "tag_store.h"
 
 #define DEFAULT_CACHE_BYTES    (16U << 20)
 #define DEFAULT_QUEUE_DEPTH    128U
@@ -165,6 +166,24 @@ static int allocate(struct ti_lun *lun, unsigned depth, unsigned bounces)
 	return 0;
 }
 
+/* Bring home what a predecessor left, then make room for what we may leave. */
+static int open_store(struct ti_lun *lun, const char *path, size_t lines, struct ti_error *error)
+{
+	int err;
+
+	if (path == NULL || lun->read_only)
+		return 0;
+	err = ti_tag_store_rescue(path, lun->queue, &lun->geo, &lun->hash, &lun->log, error);
+	if (err != 0)
+		return err;
+	err = ti_tag_store_open(path, lines, &lun->locked_memory, &lun->store);
+	if (err != 0)
+		ti_log(&lun->log, TI_LOG_WARN,
+		       "unwritten tags will not outlive this process path=%s error=%s", path,
+		       strerror(-err));
+	return 0;
+}
+
 static int open_memory(struct ti_lun *lun, const struct ti_lun_options *o, struct ti_error *error)
 {
 	const struct ti_device_info *meta = &lun->queue->dev[TI_META];
@@ -172,7 +191,9 @@ static int open_memory(struct ti_lun *lun, const struct ti_lun_options *o, struc
 		.queue = lun->queue,
 		.area_offset = lun->geo.tag_offset,
 		.area_bytes = lun->geo.tag_bytes,
-		.cache_bytes = o->cache_bytes != 0 ? o->cache_bytes : DEFAULT_CACHE_BYTES,
+		.lines = ti_tag_cache_lines(o->cache_bytes != 0 ? o->cache_bytes
+								: DEFAULT_CACHE_BYTES,
+					    lun->geo.tag_bytes),
 		.wrote = cache_wrote,
 		.ctx = lun,
 	};
@@ -183,6 +204,10 @@ static int open_memory(struct ti_lun *lun, const struct ti_lun_options *o, struc
 	if (depth > MAX_QUEUE_DEPTH)
 		depth = MAX_QUEUE_DEPTH;
 	lun->part_sectors = part_sectors(lun, max_part);
+	err = open_store(lun, o->store_path, cache.lines, error);
+	if (err != 0)
+		return err;
+	cache.store = lun->store;
 	err = ti_tag_cache_open(&cache, &lun->locked_memory, &lun->cache);
 	if (err == -EINVAL)
 		return ti_error_set(error, err,
@@ -226,11 +251,13 @@ static int open_layout(struct ti_lun *lun, const struct ti_lun_options *o, struc
 	return 0;
 }
 
-static void release(struct ti_lun *lun)
+/* @clean: nothing that the store holds is missing on the devices. */
+static void release(struct ti_lun *lun, bool clean)
 {
 	if (lun->policy->close != NULL)
 		lun->policy->close(lun);
 	ti_tag_cache_close(lun->cache);
+	ti_tag_store_close(lun->store, clean);
 	ti_memory_put(lun->pool, lun->pool_bytes);
 	ti_hash_destroy(&lun->hash);
 	free(lun);
@@ -288,7 +315,7 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 	if (err == 0 && lun->policy->open != NULL)
 		err = lun->policy->open(lun, error);
 	if (err != 0) {
-		release(lun);
+		release(lun, true);
 		return err;
 	}
 	/* Half of it: what became dirty between two ticks is written at the second. */
@@ -321,8 +348,9 @@ int ti_lun_close(struct ti_lun *lun)
 	int err;
 
 	if (!lun->started) {
-		quiesce(lun, &finished); /* what a replay that failed has left behind */
-		release(lun);
+		/* What a replay that failed has left behind: the journal has all of it. */
+		quiesce(lun, &finished);
+		release(lun, true);
 		return 0;
 	}
 	assert(lun->slots_busy == 0 && STAILQ_EMPTY(&lun->waiting));
@@ -337,7 +365,7 @@ int ti_lun_close(struct ti_lun *lun)
 		err = err != 0 ? err : stopped;
 		quiesce(lun, &finished);
 	}
-	release(lun);
+	release(lun, err == 0);
 	return err;
 }
 
@@ -345,5 +373,5 @@ void ti_lun_abandon(struct ti_lun *lun)
 {
 	if (lun == NULL)
 		return;
-	release(lun);
+	release(lun, lun->cache != NULL && !ti_tag_cache_dirty(lun->cache));
 }

@@ -4,8 +4,8 @@
  * Mode journal ('J'): data and tag change together or not at all.
  *
  * A write is complete when it stands in the journal's memory, durable when its sections have been
- * committed; the devices get it later, from the journal.  A read takes a block from its newest entry
- * if it has one, without checking it, else from the data device with its tag.
+ * committed; the devices get it later, from the journal.  A read takes a block from its newest
+ * entry if it has one, without checking it, else from the data device with its tag.
  */
 #include <inttypes.h>
 
@@ -138,7 +138,8 @@ static int open_journal(struct ti_lun *lun, struct ti_error *error)
 	int err = ti_journal_alloc(lun, &lun->locked_memory, &lun->journal);
 
 	if (err != 0)
-		return ti_error_set(error, err, "out of memory for a journal of %" PRIu32 " sections",
+		return ti_error_set(error, err,
+				    "out of memory for a journal of %" PRIu32 " sections",
 				    lun->geo.journal_sections);
 	return 0;
 }

@@ -18,6 +18,7 @@
 
 #include "memory.h"
 #include "tag_cache_internal.h"
+#include "tag_store.h"
 
 static struct ti_tag_line **bucket(struct ti_tag_cache *c, uint64_t index)
 {
@@ -416,7 +417,7 @@ static int allocate(struct ti_tag_cache *c, bool *locked)
 	c->lines_bytes = c->line_count * sizeof(*c->lines);
 	c->lines = ti_memory_get(c->lines_bytes, locked);
 	c->data_bytes = c->line_count * TI_LINE_BYTES;
-	c->data = ti_memory_get(c->data_bytes, locked);
+	c->data = c->store != NULL ? c->store->data : ti_memory_get(c->data_bytes, locked);
 	if (c->table == NULL || c->lines == NULL || c->data == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < c->line_count; i++) {
@@ -427,6 +428,16 @@ static int allocate(struct ti_tag_cache *c, bool *locked)
 	}
 	c->available = c->line_count;
 	return ti_tag_writeback_open(c, locked);
+}
+
+size_t ti_tag_cache_lines(size_t cache_bytes, uint64_t area_bytes)
+{
+	uint64_t lines = (area_bytes + TI_LINE_BYTES - 1) / TI_LINE_BYTES;
+	size_t count = cache_bytes / TI_LINE_BYTES;
+
+	if (count < 2 * TI_PIN_LINES)
+		count = 2 * TI_PIN_LINES;
+	return count > lines ? (size_t)lines : count;
 }
 
 int ti_tag_cache_open(const struct ti_tag_cache_options *o, bool *locked,
@@ -456,11 +467,9 @@ int ti_tag_cache_open(const struct ti_tag_cache_options *o, bool *locked,
 	TAILQ_INIT(&c->dirty);
 	TAILQ_INIT(&c->waiting);
 	TAILQ_INIT(&c->loading);
-	c->line_count = o->cache_bytes / TI_LINE_BYTES;
-	if (c->line_count < 2 * TI_PIN_LINES)
-		c->line_count = 2 * TI_PIN_LINES;
-	if (c->line_count > lines)
-		c->line_count = (size_t)lines;
+	c->line_count = o->lines;
+	c->store = o->store;
+	assert(c->store == NULL || c->store->lines == c->line_count);
 	err = c->area_on_disk < c->area_bytes ? -EINVAL : allocate(c, locked);
 	if (err != 0) {
 		ti_tag_cache_close(c);
@@ -475,7 +484,8 @@ void ti_tag_cache_close(struct ti_tag_cache *c)
 	if (c == NULL)
 		return;
 	ti_tag_writeback_close(c);
-	ti_memory_put(c->data, c->data_bytes);
+	if (c->store == NULL)
+		ti_memory_put(c->data, c->data_bytes);
 	ti_memory_put(c->lines, c->lines_bytes);
 	ti_memory_put(c->table, c->table_bytes);
 	free(c);

@@ -40,6 +40,7 @@
 
 struct ti_tag_line;
 struct ti_tag_cache;
+struct ti_tag_store;
 
 /** One request's hold on the lines of a range of tag bytes. */
 struct ti_tag_pin {
@@ -77,7 +78,10 @@ struct ti_tag_cache_options {
 	struct ti_queue *queue;
 	uint64_t area_offset; /* bytes: where the tag area starts on the metadata device */
 	uint64_t area_bytes;  /* tag bytes in it */
-	size_t cache_bytes;   /* rounded to lines; raised to what two pins need */
+	size_t lines;	      /* from ti_tag_cache_lines() */
+	/* Where the lines lie, if they are to outlive the process; NULL: in memory of the cache's
+	 * own. It has as many lines and outlives the cache. */
+	struct ti_tag_store *store;
 	/* Called when a write-back has completed, well or not: the metadata device's volatile cache
 	 * may hold it now. */
 	void (*wrote)(void *ctx, int result);
@@ -88,6 +92,9 @@ struct ti_tag_cache_stats {
 	uint64_t lines_read, lines_written, write_errors, read_errors;
 	size_t lines, dirty;
 };
+
+/** How many lines @cache_bytes mean: what two pins need at least, the whole area at most. */
+size_t ti_tag_cache_lines(size_t cache_bytes, uint64_t area_bytes);
 
 /**
  * Make a cache.  *@locked as in ti_memory_get().  Returns 0, -ENOMEM, or -EINVAL if the area does

@@ -61,6 +61,7 @@ struct ti_tag_cache {
 	unsigned table_shift;
 	struct ti_tag_line *lines;
 	uint8_t *data;
+	struct ti_tag_store *store; /* data is its; NULL: data is ours */
 	size_t line_count, table_bytes, lines_bytes, data_bytes;
 
 	struct tag_line_list clean; /* free ones first, then least recently used first */

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "memory.h"
+#include "tag_store.h"
 
 int ti_tag_writeback_open(struct ti_tag_cache *c, bool *locked)
 {
@@ -48,12 +49,20 @@ void ti_tag_writeback_close(struct ti_tag_cache *c)
 	ti_memory_put(c->free_page, c->free_page_bytes);
 }
 
+/* Tell a successor where the line belongs, or that it is on the device. */
+static void note_place(struct ti_tag_cache *c, const struct ti_tag_line *line, uint64_t place)
+{
+	if (c->store != NULL)
+		__atomic_store_n(&c->store->place[line - c->lines], place, __ATOMIC_RELAXED);
+}
+
 void ti_tag_line_dirty(struct ti_tag_cache *c, struct ti_tag_line *line)
 {
 	if (line->dirty)
 		return; /* its older number stands */
 	line->dirty = true;
 	line->dirty_seq = ++c->seq;
+	note_place(c, line, line->index + 1);
 	TAILQ_INSERT_TAIL(&c->dirty, line, dlink);
 	c->dirty_lines++;
 }
@@ -129,6 +138,8 @@ static void write_done(struct ti_io *io)
 		line->writing = false;
 		if (result != 0)
 			dirty_again(c, line);
+		else if (!line->dirty)
+			note_place(c, line, 0);
 		ti_tag_line_park(c, line);
 	}
 	TAILQ_REMOVE(&c->busy_ops, op, link);

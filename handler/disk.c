@@ -16,6 +16,7 @@
 #include "memory.h"
 #include "pair.h"
 #include "say.h"
+#include "store.h"
 #include "thread.h"
 
 /* A journal of usual size without entries is read in this time, so that a LUN is ready when it
@@ -57,8 +58,8 @@ void ti_disk_start(struct ti_disk *disk)
 	int err = ti_lun_start(disk->lun, &error);
 
 	if (err)
-		ti_say(disk->dev, TI_LOG_ERR, "start failed, the LUN answers all I/O with errors: %s",
-		       error.text);
+		ti_say(disk->dev, TI_LOG_ERR,
+		       "start failed, the LUN answers all I/O with errors: %s", error.text);
 	pthread_mutex_lock(&disk->lock);
 	disk->start_error = error;
 	__atomic_store_n(&disk->state, err ? TI_DISK_FAILED : TI_DISK_READY, __ATOMIC_RELEASE);
@@ -118,6 +119,7 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 {
 	struct ti_pair_options pair;
 	struct ti_lun_options lun;
+	char store[128];
 	struct ti_disk *disk = calloc(1, sizeof(*disk));
 	int err;
 
@@ -136,6 +138,13 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	err = ti_pair_open(&pair, &disk->log, &disk->queue, error);
 	if (err)
 		goto destroy_lock;
+	err = ti_store_path(config, store, sizeof(store));
+	if (err)
+		ti_say(dev, TI_LOG_WARN,
+		       "unwritten tags will not outlive tcmu-runner dir=" TI_STORE_DIR " error=%s",
+		       strerror(-err));
+	else
+		lun.store_path = store;
 	err = ti_lun_open(&lun, disk->queue, &ti_clock_monotonic, &disk->log, &disk->lun, error);
 	if (err)
 		goto close_pair;

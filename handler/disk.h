@@ -88,8 +88,9 @@ struct ti_disk {
 
 /**
  * Open the LUN of @config for @dev: devices, engine, contexts, completion thread.  Leaves nothing
- * behind when it fails.  The completion thread starts the engine; if that takes longer than a moment,
- * the disk is returned in state STARTING, and becomes READY or FAILED later.  @contexts: 0 for TI_DISK_CONTEXTS.  Blocks.  Returns 0 or negative errno.
+ * behind when it fails.  The completion thread starts the engine; if that takes longer than a
+ * moment, the disk is returned in state STARTING, and becomes READY or FAILED later.  @contexts: 0
+ * for TI_DISK_CONTEXTS.  Blocks.  Returns 0 or negative errno.
  */
 int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsigned contexts,
 		 struct ti_disk **disk, struct ti_error *error);

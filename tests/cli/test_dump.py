@@ -68,6 +68,9 @@ class Golden(DumpTest):
     def test_check(self) -> None:
         """Those whose digest is crc32c and whose journal is empty: what was never written, and no more."""
         for name, bad in (("J_wrap.clean", {"never_written": 1688}),
+                          # The newest version counts, in the journal too.
+                          ("J_wrap.act", {"never_written": 1688}),
+                          ("c3.torn", {"never_written": 1898}),
                           ("B_crc32c_512.clean", {"never_written": 1688}),
                           ("D_crc32c_4k.clean", {"never_written": 211 * 8})):
             with self.subTest(image=name):
@@ -87,8 +90,7 @@ class Golden(DumpTest):
 
     def test_check_refuses(self) -> None:
         """Those whose tags cannot be judged."""
-        for name, says in (("B_crc32c_512.act", "bitmap"), ("J_wrap.act", "88 entries"),
-                           ("c3.torn", "entries"), ("c2.cid", "damaged")):
+        for name, says in (("B_crc32c_512.act", "bitmap"), ("c2.cid", "damaged")):
             with self.subTest(image=name):
                 self.unpack(name)
                 self.expect_complaint(run("check", self.dir / f"{name}.meta", "--data-device",

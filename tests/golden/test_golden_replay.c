@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
 /* Copyright (c) 2026 The tcmu-integrity authors */
 /*
- * The kernel's journals, replayed by the engine in both modes: the data device is byte for byte what
- * README.md says, every tag that was written matches, and the journal is left as the kernel leaves
- * it.  What is damaged is refused and stays as it is.
+ * The kernel's journals, replayed by the engine in both modes: the data device is byte for byte
+ * what README.md says, every tag that was written matches, and the journal is left as the kernel
+ * leaves it.  What is damaged is refused and stays as it is.
  */
 #include "image.h"
 
@@ -99,16 +99,14 @@ static struct ti_journal_summary scan(const struct golden_pair *p)
 }
 
 /* Every block that was ever written matches its tag. */
-static void every_tag_matches(const struct golden_pair *p, const uint8_t *data,
-			      const uint8_t *meta)
+static void every_tag_matches(const struct golden_pair *p, const uint8_t *data, const uint8_t *meta)
 {
 	const uint8_t *salt = p->sb.flags & TI_SB_FIXED_HMAC ? p->sb.salt : NULL;
 	static const uint8_t never[256];
 	struct ti_hash hash;
 
-	assert_int_equal(ti_hash_init(&hash, &ti_hash_crc32c, p->geo.block_size, p->geo.tag_size,
-				      salt),
-			 0);
+	assert_int_equal(
+		ti_hash_init(&hash, &ti_hash_crc32c, p->geo.block_size, p->geo.tag_size, salt), 0);
 	for (uint64_t block = 0; block < p->geo.provided_blocks; block++) {
 		uint64_t sector = block * p->geo.sectors_per_block;
 		const uint8_t *tag = meta + p->geo.tag_offset + block * p->geo.tag_size;
@@ -125,7 +123,8 @@ static void every_tag_matches(const struct golden_pair *p, const uint8_t *data,
 
 static void is_as_the_kernel_would_leave_it(const struct golden_pair *p)
 {
-	uint8_t *data = load(p->data_path, p->data_bytes), *meta = load(p->meta_path, p->meta_bytes);
+	uint8_t *data = load(p->data_path, p->data_bytes),
+		*meta = load(p->meta_path, p->meta_bytes);
 	char hex[65];
 
 	golden_sha256(p, data, p->data_bytes, hex);

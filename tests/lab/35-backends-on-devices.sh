@@ -4,14 +4,15 @@
 #
 # Both I/O back-ends do on this kernel's block devices what they do on files: on RAM disks, where I/O completes
 # in the submitting system call and flushes are done inline; on loop devices, which have a write cache; with
-# 4096-byte sectors; on device-mapper; and on files without direct I/O.
-# lab: timeout=300
+# 4096-byte sectors; on device-mapper; and on files without direct I/O.  The flushes of both devices run side by
+# side, and not behind writes.
+# lab: timeout=600
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
 
 cd "$LAB_TMP"
 
-# try_on [DATA META]: on two devices, or without them on files.
+# try_on [DATA META [MS]]: on two devices, or without them on files; with the time of a flush: how they overlap.
 try_on() {
 	local backend
 	for backend in uring threads; do
@@ -35,4 +36,6 @@ loop=$(loop_dev 16)
 try_on
 try_on "$ram" "$(brd_dev 16)"
 try_on "$loop" "$ram"
-try_on "$(delay_dev "$loop" 0 0 10)" "$(loop_dev 16 -b 4096)"
+loop_4096=$(loop_dev 16 -b 4096)
+try_on "$(delay_dev "$loop" 0 0 10)" "$loop_4096"
+try_on "$(delay_dev "$(loop_dev 16)" 0 1000 400)" "$(delay_dev "$(loop_dev 16)" 0 0 400)" 400

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
 /* Copyright (c) 2026 The tcmu-integrity authors */
 /*
- * flush_ms [-n TIMES] DEVICE...: flush all devices at once, each TIMES times at once, and print how many
- * milliseconds lie between the start of the first flush and the end of the last.
+ * flush_ms [-n TIMES] DEVICE...: flush all devices at once, each TIMES times at once, and print how
+ * many milliseconds lie between the start of the first flush and the end of the last.
  *
- * A SCSI disk gets one SYNCHRONIZE CACHE(10) per flush by SG_IO, past the initiator's block layer, which
- * would merge flushes that wait.  Any other block device gets fsync().  All threads start from one barrier,
- * so that the time to start processes, 50 ms each in the lab, is not measured.
+ * A SCSI disk gets one SYNCHRONIZE CACHE(10) per flush by SG_IO, past the initiator's block layer,
+ * which would merge flushes that wait.  Any other block device gets fsync().  All threads start
+ * from one barrier, so that the time to start processes, 50 ms each in the lab, is not measured.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,8 +22,8 @@
 #include <unistd.h>
 
 #define SYNCHRONIZE_CACHE_10 0x35
-#define SG_TIMEOUT_MS 60000
-#define MAX_FLUSHES 1024
+#define SG_TIMEOUT_MS	     60000
+#define MAX_FLUSHES	     1024
 
 struct flush {
 	const char *path;
@@ -120,7 +120,8 @@ int main(int argc, char **argv)
 		for (long n = 0; n < times; n++, count++) {
 			open_device(&flushes[count], argv[i]);
 			flushes[count].start = &start;
-			if (pthread_create(&flushes[count].thread, NULL, run_flush, &flushes[count]))
+			if (pthread_create(&flushes[count].thread, NULL, run_flush,
+					   &flushes[count]))
 				exit(2);
 		}
 	}

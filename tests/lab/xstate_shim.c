@@ -8,8 +8,8 @@
  * buffer, and answers EFAULT: the guest's first process dies.  Here such a call is made again
  * with the thread's own full state whose beginning is replaced by what UML passed.
  *
- * Where the first call succeeds, nothing is changed.  UML makes these calls from one thread and is not
- * preempted in them, so one static buffer is enough; UML's own stacks are too small for it.
+ * Where the first call succeeds, nothing is changed.  UML makes these calls from one thread and is
+ * not preempted in them, so one static buffer is enough; UML's own stacks are too small for it.
  */
 #include <dlfcn.h>
 #include <elf.h>

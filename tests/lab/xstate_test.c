@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
 /* Copyright (c) 2026 The tcmu-integrity authors */
 /*
- * Sets the first part only of a stopped child's extended state, as User Mode Linux does on a CPU whose state
- * is larger than UML's buffer.  Prints "refused" where ptrace answers EFAULT; else checks that the part was
- * taken and that the rest is as before, and prints "set".
+ * Sets the first part only of a stopped child's extended state, as User Mode Linux does on a CPU
+ * whose state is larger than UML's buffer.  Prints "refused" where ptrace answers EFAULT; else
+ * checks that the part was taken and that the rest is as before, and prints "set".
  */
 #include <elf.h>
 #include <errno.h>
@@ -17,11 +17,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* XSAVE layout: the legacy area holds XMM0 at byte 160; the header with the bits in use is at 512. */
-#define XMM0_OFFSET 160
+/* XSAVE: the legacy area holds XMM0 at byte 160; the header with the bits in use is at 512. */
+#define XMM0_OFFSET   160
 #define HEADER_OFFSET 512
-#define X87_AND_SSE 3
-#define PART 576
+#define X87_AND_SSE   3
+#define PART	      576
 
 static unsigned char before[65536], after[65536];
 
@@ -68,7 +68,8 @@ int main(void)
 		printf("refused\n");
 		goto out;
 	}
-	if (get_state(pid, after) != size || memcmp(after + XMM0_OFFSET, before + XMM0_OFFSET, 16)) {
+	if (get_state(pid, after) != size ||
+	    memcmp(after + XMM0_OFFSET, before + XMM0_OFFSET, 16)) {
 		fprintf(stderr, "xstate_test: the part was not set\n");
 		return 1;
 	}

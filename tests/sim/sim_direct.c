@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "lun.h"
 #include "sim_format.h"
@@ -76,8 +77,9 @@ struct world {
 	bool flush_broken; /* a flush has failed since the LUN was opened */
 	bool was_broken;   /* before the run that is being judged */
 	bool verbose;
+	char store[64]; /* file of unwritten tags, or none */
 
-	uint64_t cuts, reads, writes, flushes, mismatches, faults;
+	uint64_t cuts, kills, reads, writes, flushes, mismatches, faults;
 };
 
 static struct world *the_world; /* for violation(): which run was it? */
@@ -342,7 +344,8 @@ static void check_read(struct world *w, struct op *op)
 	if (res->cause == TI_CAUSE_TAG_MISMATCH) {
 		w->mismatches++;
 		if (w->journal)
-			violation("tag mismatch at sector %" PRIu64 " in mode journal", res->sector);
+			violation("tag mismatch at sector %" PRIu64 " in mode journal",
+				  res->sector);
 		judge(w, (uint32_t)(res->sector / w->spb), op->id, NULL);
 	} else if (!w->faults_on) {
 		violation("read failed without a fault: %s", ti_cause_name(res->cause));
@@ -507,20 +510,81 @@ static void check_medium(struct world *w)
 	free(buf);
 }
 
-static void power_cut(struct world *w)
+static void forget_requests(struct world *w)
 {
-	w->cuts++;
-	sim_power_cut(w->sim);
 	for (unsigned i = 0; i < MAX_IN_FLIGHT; i++) {
 		w->op[i].busy = false;
 		free(w->op[i].memory);
 		w->op[i].memory = NULL;
 	}
 	w->in_flight = 0;
+}
+
+static void power_cut(struct world *w)
+{
+	w->cuts++;
+	sim_power_cut(w->sim);
+	forget_requests(w);
 	ti_lun_abandon(w->lun);
+	/* The store is gone with the machine's memory.  A stale one must do no harm, though. */
+	if (w->lun_options.store_path != NULL && sim_chance(&w->random, 50))
+		unlink(w->lun_options.store_path);
 	w->faults_on = false;
 	open_lun(w);
 	check_medium(w);
+}
+
+/*
+ * The runner is killed; machine and devices live on.  Every write that was acknowledged must be
+ * there, with its tag, flushed or not: the initiator knows nothing of the kill, and its next flush
+ * will be answered.  Only blocks of writes under way may be of any version, or not match.
+ *
+ * In mode journal the process's memory is the volatile cache, and a kill is like a power cut: what
+ * was flushed is there, what was only acknowledged may be gone, and every tag matches.
+ */
+static void runner_killed(struct world *w)
+{
+	uint8_t *buf = aligned_alloc(4096, 4096);
+
+	if (buf == NULL)
+		abort();
+	w->kills++;
+	sim_kill(w->sim);
+	forget_requests(w);
+	ti_lun_abandon(w->lun);
+	w->faults_on = false;
+	open_lun(w);
+	if (w->journal) {
+		check_medium(w);
+		free(buf);
+		return;
+	}
+	for (uint32_t n = 0; n < w->blocks; n++) {
+		struct block *b = &w->block[n];
+		struct ti_result res = read_block(w, n, buf);
+		unsigned i = b->count;
+
+		if (res.err != 0 && res.cause != TI_CAUSE_TAG_MISMATCH)
+			violation("block %u cannot be read after a kill: %s", n,
+				  ti_cause_name(res.cause));
+		if (res.err != 0 && b->v[i - 1].status == DONE)
+			violation("block %u: the tag of acknowledged version %u is lost", n,
+				  b->v[i - 1].id);
+		/* From the newest version back to the newest acknowledged one. */
+		while (res.err == 0 &&
+		       (b->v[i - 1].status == BAD || !holds(w, buf, n, b->v[i - 1].id)))
+			if (b->v[--i].status == DONE || i == 0)
+				violation("block %u: acknowledged version %u is lost", n,
+					  b->v[i].id);
+		/* Not durable: the devices' caches may hold it still. */
+		if (res.err != 0)
+			add_version(b, b->v[b->count - 1].id, BAD, false);
+	}
+	free(buf);
+	for (uint32_t n = 0; n < w->blocks; n++)
+		for (unsigned i = 0; i < w->block[n].count; i++)
+			if (w->block[n].v[i].status == IN_FLIGHT)
+				w->block[n].v[i].status = FAILED;
 }
 
 static void close_and_open(struct world *w)
@@ -624,6 +688,11 @@ static void make_world(struct world *w, uint64_t seed, char mode)
 		.bounce_buffers = 1 + (unsigned)sim_below(&w->random, 3),
 		.commit_time_ms = 1 + (unsigned)sim_below(&w->random, 3),
 	};
+	if (sim_chance(&w->random, 60)) {
+		snprintf(w->store, sizeof(w->store), "/tmp/ti-sim-store-%d", (int)getpid());
+		unlink(w->store);
+		w->lun_options.store_path = w->store;
+	}
 	w->max_in_flight = 1 + (unsigned)sim_below(&w->random, MAX_IN_FLIGHT);
 	for (uint32_t n = 0; n < w->blocks; n++)
 		set_versions(&w->block[n], 0, DONE);
@@ -653,6 +722,9 @@ static void run_world(struct world *w, unsigned steps)
 		}
 		if (sim_below(&w->random, 250) == 0)
 			power_cut(w);
+		if (w->lun_options.store_path != NULL && !w->flush_broken &&
+		    sim_below(&w->random, 250) == 0)
+			runner_killed(w);
 		if (sim_below(&w->random, 500) == 0)
 			close_and_open(w);
 	}
@@ -667,14 +739,16 @@ static void free_world(struct world *w)
 	for (uint32_t n = 0; n < MAX_BLOCKS; n++)
 		free(w->block[n].v);
 	free(w->same);
+	if (w->lun_options.store_path != NULL)
+		unlink(w->lun_options.store_path);
 	sim_queue_free(w->sim);
 }
 
 int main(int argc, char **argv)
 {
 	static struct world w;
-	uint64_t seed = 1, seeds = 100, cuts = 0, reads = 0, writes = 0, flushes = 0, bad = 0,
-		 faults = 0, done = 0;
+	uint64_t seed = 1, seeds = 100, cuts = 0, kills = 0, reads = 0, writes = 0, flushes = 0,
+		 bad = 0, faults = 0, done = 0;
 	unsigned steps = 2000, seconds = 0;
 	bool verbose = false;
 	char mode = 0;
@@ -710,6 +784,7 @@ int main(int argc, char **argv)
 			       w.blocks, w.shape.block_size, w.shape.tag_size);
 		run_world(&w, steps);
 		cuts += w.cuts;
+		kills += w.kills;
 		reads += w.reads;
 		writes += w.writes;
 		flushes += w.flushes;
@@ -717,9 +792,9 @@ int main(int argc, char **argv)
 		faults += w.faults;
 		free_world(&w);
 	}
-	printf("%" PRIu64 " worlds, %" PRIu64 " power cuts, %" PRIu64 " reads, %" PRIu64
-	       " writes, %" PRIu64 " flushes, %" PRIu64 " errors injected, %" PRIu64
-	       " permitted mismatches\n",
-	       done, cuts, reads, writes, flushes, faults, bad);
+	printf("%" PRIu64 " worlds, %" PRIu64 " power cuts, %" PRIu64 " kills, %" PRIu64
+	       " reads, %" PRIu64 " writes, %" PRIu64 " flushes, %" PRIu64
+	       " errors injected, %" PRIu64 " permitted mismatches\n",
+	       done, cuts, kills, reads, writes, flushes, faults, bad);
 	return 0;
 }

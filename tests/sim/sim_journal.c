@@ -62,8 +62,7 @@ struct ti_journal_summary sim_journal_look(struct sim_lun *l)
 	return summary;
 }
 
-void sim_journal_entry(struct sim_lun *l, uint32_t i, uint32_t n, uint32_t block,
-		       uint32_t version)
+void sim_journal_entry(struct sim_lun *l, uint32_t i, uint32_t n, uint32_t block, uint32_t version)
 {
 	const struct ti_geometry *geo = &l->geo;
 	uint8_t *section = sim_journal_bytes(l, i), content[4096];

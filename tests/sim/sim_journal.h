@@ -27,8 +27,7 @@ struct ti_journal_section sim_journal_section(struct sim_lun *l, uint32_t i);
 struct ti_journal_summary sim_journal_look(struct sim_lun *l);
 
 /* Put an entry into the journal on the medium.  The section keeps its sequence number. */
-void sim_journal_entry(struct sim_lun *l, uint32_t i, uint32_t n, uint32_t block,
-		       uint32_t version);
+void sim_journal_entry(struct sim_lun *l, uint32_t i, uint32_t n, uint32_t block, uint32_t version);
 /* Give section @i another sequence number. */
 void sim_journal_seq(struct sim_lun *l, uint32_t i, unsigned seq);
 

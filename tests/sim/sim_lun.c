@@ -120,6 +120,8 @@ struct sim_lun *sim_lun_new(const struct sim_lun_options *options)
 
 	if (sim_lun_open(l) != 0)
 		fail_msg("%s", l->error.text);
+	sim_ok(l, sim_flush(l));
+	ti_lun_get_stats(l->lun, &l->before);
 	sim_forget(l);
 	return l;
 }
@@ -139,6 +141,7 @@ int sim_lun_close(struct sim_lun *l)
 	sim_finish(l);
 	err = ti_lun_close(l->lun);
 	l->lun = NULL;
+	memset(&l->before, 0, sizeof(l->before));
 	return err;
 }
 
@@ -154,16 +157,29 @@ static void free_requests(struct sim_lun *l)
 	}
 }
 
-void sim_lun_cut(struct sim_lun *l)
+/* The LUN is gone without a word; what is on the devices is there to be opened. */
+static void come_back(struct sim_lun *l)
 {
-	sim_power_cut(l->sim);
 	ti_lun_abandon(l->lun);
 	l->lun = NULL;
+	memset(&l->before, 0, sizeof(l->before));
 	free_requests(l);
 	sim_hold(l->sim, false);
 	if (sim_lun_open(l) != 0)
-		fail_msg("after a power cut: %s", l->error.text);
+		fail_msg("cannot be opened again: %s", l->error.text);
 	sim_forget(l);
+}
+
+void sim_lun_cut(struct sim_lun *l)
+{
+	sim_power_cut(l->sim);
+	come_back(l);
+}
+
+void sim_lun_die(struct sim_lun *l)
+{
+	sim_process_dies(l->sim);
+	come_back(l);
 }
 
 void sim_lun_free(struct sim_lun *l)
@@ -433,6 +449,10 @@ struct ti_lun_stats sim_stats(const struct sim_lun *l)
 	struct ti_lun_stats stats;
 
 	ti_lun_get_stats(l->lun, &stats);
+	stats.flushes -= l->before.flushes;
+	stats.flush_rounds -= l->before.flush_rounds;
+	for (unsigned dev = 0; dev < TI_DEVICES; dev++)
+		stats.device_flushes[dev] -= l->before.device_flushes[dev];
 	return stats;
 }
 

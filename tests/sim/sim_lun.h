@@ -80,12 +80,13 @@ struct sim_lun {
 	unsigned back;
 	struct sim_event event[SIM_LOG_EVENTS]; /* since sim_forget() */
 	unsigned events;
-	char text[SIM_LOG_BYTES]; /* the log's lines, each with its level before it */
+	struct ti_lun_stats before; /* as sim_lun_new() left them */
+	char text[SIM_LOG_BYTES];   /* the log's lines, each with its level before it */
 };
 
 /* Two formatted devices, not open.  NULL: all defaults. */
 struct sim_lun *sim_lun_make(const struct sim_lun_options *options);
-/* The same, open. */
+/* The same, open, and flushed once: the first flush after open reaches both devices in any case. */
 struct sim_lun *sim_lun_new(const struct sim_lun_options *options);
 void sim_lun_free(struct sim_lun *l);
 
@@ -95,6 +96,8 @@ int sim_lun_open(struct sim_lun *l);
 int sim_lun_close(struct sim_lun *l);
 /* Cut the power (the requests under way are gone) and open again. */
 void sim_lun_cut(struct sim_lun *l);
+/* The same with the process's death only: the devices keep what is in their caches. */
+void sim_lun_die(struct sim_lun *l);
 
 /* Submit a request of @count blocks from @block on.  A WRITE SAME writes version | SIM_SAME. */
 struct sim_req *sim_write(struct sim_lun *l, uint32_t block, uint32_t count, uint32_t version);
@@ -142,6 +145,7 @@ void sim_forget(struct sim_lun *l);
 /* How often @what stands in the log. */
 unsigned sim_logged(const struct sim_lun *l, const char *what);
 
+/* Since sim_lun_new(). */
 struct ti_lun_stats sim_stats(const struct sim_lun *l);
 
 /* Complete the one I/O of this kind that is under way, and let the engine run. */

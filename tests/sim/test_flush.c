@@ -280,7 +280,6 @@ static void flush_of_a_clean_pair_completes_at_once_and_reaches_no_device(void *
 	struct sim_req *flush;
 
 	(void)state;
-	sim_ok(l, sim_flush(l));
 	sim_reads(l, 0, 64, 0);
 	sim_forget(l);
 	sim_hold(l->sim, true);
@@ -295,12 +294,28 @@ static void flush_of_a_clean_pair_completes_at_once_and_reaches_no_device(void *
 /* Whoever had the pair before may have died with acknowledged writes in the devices' caches. */
 static void first_flush_after_open_reaches_both_devices(void **state)
 {
-	struct sim_lun *l = sim_lun_new(NULL);
+	struct sim_lun *l = sim_lun_make(NULL);
 
 	(void)state;
+	assert_int_equal(sim_lun_open(l), 0);
 	sim_ok(l, sim_flush(l));
 	assert_int_equal(sim_started(l, TI_DATA, TI_IO_FLUSH), 1);
 	assert_int_equal(sim_started(l, TI_META, TI_IO_FLUSH), 1);
+	sim_lun_free(l);
+}
+
+static void first_flush_after_a_death_covers_what_was_written_before_it(void **state)
+{
+	struct sim_lun *l = one_block_written();
+
+	(void)state;
+	/* The tag reaches the metadata device's cache; nothing is flushed. */
+	sim_age(l);
+	sim_let(l, TI_META, TI_IO_WRITE);
+	sim_lun_die(l);
+	sim_ok(l, sim_flush(l));
+	assert_true(sim_has_data(l, sim_durable(l->sim, TI_DATA), 0, 1));
+	assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), 0, 1));
 	sim_lun_free(l);
 }
 
@@ -321,8 +336,6 @@ static void metadata_device_without_a_new_tag_is_not_flushed(void **state)
 	struct sim_lun *l = sim_lun_new(NULL);
 
 	(void)state;
-	sim_ok(l, sim_flush(l));
-	sim_forget(l);
 	/* The data is written, but the tag's line cannot be read. */
 	sim_fail(l, TI_META, TI_IO_READ, SIM_EVERYWHERE, 1);
 	sim_bad(l, sim_write(l, 3, 1, 1), -EIO, TI_CAUSE_META_IO, 3);
@@ -379,6 +392,7 @@ int main(void)
 		cmocka_unit_test(thirty_two_flushes_behind_a_running_round_cost_one_more),
 		cmocka_unit_test(flush_of_a_clean_pair_completes_at_once_and_reaches_no_device),
 		cmocka_unit_test(first_flush_after_open_reaches_both_devices),
+		cmocka_unit_test(first_flush_after_a_death_covers_what_was_written_before_it),
 		cmocka_unit_test(device_that_was_flushed_is_not_flushed_again),
 		cmocka_unit_test(metadata_device_without_a_new_tag_is_not_flushed),
 		cmocka_unit_test(data_device_without_new_data_is_not_flushed),

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "journal_format.h"
 #include "sim_journal.h"
 
 /* An open LUN whose first flush, which covers what was before, is done. */
@@ -357,6 +358,33 @@ static void commit_that_wraps_is_two_writes_with_two_numbers(void **state)
 	sim_lun_free(l);
 }
 
+static void flush_does_not_join_a_commit_that_has_failed_already(void **state)
+{
+	struct sim_lun *l = flushed(3, 50);
+	uint64_t section_2 = l->geo.journal_offset + 2 * ti_journal_section_bytes(&l->geo);
+	struct sim_req *early, *late;
+
+	(void)state;
+	sim_ok(l, sim_write(l, 0, 16, 1));
+	sim_ok(l, sim_flush(l));
+	while (sim_under_way(l->sim) > 0)
+		sim_go(l);
+	sim_hold(l->sim, true);
+	sim_write(l, 100, 16, 2);
+	early = sim_flush(l);
+	sim_go(l);
+	sim_fail(l, TI_META, TI_IO_WRITE, section_2, 1);
+	assert_true(sim_complete_at(l->sim, TI_META, TI_IO_WRITE, section_2));
+	sim_go(l);
+	late = sim_flush(l);
+	sim_finish(l);
+	assert_int_equal(early->req.result.err, -EIO);
+	assert_int_equal(late->req.result.err, 0);
+	sim_lun_cut(l);
+	sim_reads(l, 100, 16, 2);
+	sim_lun_free(l);
+}
+
 /* Odd numbers of blocks, so that commits end in any section; cuts between them. */
 static void many_laps_with_cuts_keep_everything_flushed(void **state)
 {
@@ -408,6 +436,7 @@ int main(void)
 		cmocka_unit_test(failed_flush_of_the_journal_is_never_forgotten),
 		cmocka_unit_test(sequence_number_steps_on_with_each_lap),
 		cmocka_unit_test(commit_that_wraps_is_two_writes_with_two_numbers),
+		cmocka_unit_test(flush_does_not_join_a_commit_that_has_failed_already),
 		cmocka_unit_test(many_laps_with_cuts_keep_everything_flushed),
 	};
 

@@ -63,10 +63,10 @@ static struct sim_lun *torn_ring(void)
 	sim_journal_entry(l, 1, 1, 200, 99);
 	sim_journal_seq(l, 1, 1);
 	/* One sector is still the old one. */
-	ti_journal_set_id(sim_journal_bytes(l, 1), 9,
-			  ti_journal_commit_id(&(struct ti_journal_ids){ .id = {
-							       0x1111111111111111ULL } },
-					       1, 9, 0));
+	ti_journal_set_id(
+		sim_journal_bytes(l, 1), 9,
+		ti_journal_commit_id(&(struct ti_journal_ids){ .id = { 0x1111111111111111ULL } }, 1,
+				     9, 0));
 	sim_settle(l->sim, TI_META);
 	return l;
 }
@@ -95,6 +95,27 @@ static void replay_writes_data_and_tags_to_their_places_durably(void **state)
 		holds_the_torn_ring(l);
 		sim_lun_free(l);
 	}
+}
+
+/*
+ * A killed process may have left a commit in the device's cache only.  Were it replayed from there
+ * and the power lost in between, the journal would be gone and some blocks half written.
+ */
+static void journal_is_durable_before_replay_writes_anything(void **state)
+{
+	struct sim_lun *l = torn_ring();
+	unsigned i = 0;
+
+	(void)state;
+	opens(l);
+	while (i < l->events && l->event[i].op == TI_IO_READ)
+		i++;
+	for (unsigned k = 0; k < 2; k++) {
+		assert_int_equal(l->event[i + k].op, TI_IO_FLUSH);
+		assert_int_equal(l->event[i + k].dev, TI_META);
+		assert_int_equal(l->event[i + k].completed, k);
+	}
+	sim_lun_free(l);
 }
 
 static void torn_journal_is_erased_as_dm_integrity_does(void **state)
@@ -201,8 +222,8 @@ static void entry_beyond_the_device_is_ignored(void **state)
 
 static void entry_of_a_sector_that_begins_no_block_is_refused(void **state)
 {
-	struct sim_lun *l = sim_lun_make(&(struct sim_lun_options){
-		.shape.block_size = 1024, .lun.mode = TI_MODE_JOURNAL });
+	struct sim_lun *l = sim_lun_make(
+		&(struct sim_lun_options){ .shape.block_size = 1024, .lun.mode = TI_MODE_JOURNAL });
 
 	(void)state;
 	sim_journal_entry(l, 0, 0, 10, 1);
@@ -378,6 +399,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(replay_writes_data_and_tags_to_their_places_durably),
+		cmocka_unit_test(journal_is_durable_before_replay_writes_anything),
 		cmocka_unit_test(torn_journal_is_erased_as_dm_integrity_does),
 		cmocka_unit_test(full_ring_is_kept_in_mode_journal_and_goes_on_where_it_ended),
 		cmocka_unit_test(full_ring_is_erased_in_mode_direct),

@@ -31,7 +31,8 @@
 static struct {
 	enum ti_backend backend;
 	struct testio_files files;
-	bool devices; /* named by the user: no files of ours */
+	bool devices;		/* named by the user: no files of ours */
+	uint64_t slow_flush_ns; /* each of the devices takes this long for a flush */
 } on;
 
 static struct ti_queue *open_on(unsigned depth)
@@ -513,6 +514,46 @@ static int end(void **state)
 	return 0;
 }
 
+/*
+ * Writes take the whole depth, or the only thread, and take long.  The two flushes are neither
+ * behind them nor behind each other.
+ */
+static void slow_flushes_run_side_by_side(void **state)
+{
+	enum { WRITES = 4 };
+	struct ti_queue *q = testio_open(&on.files, &(struct ti_pair_options){
+							    .backend = on.backend,
+							    .depth = 2,
+							    .threads = 1,
+						    });
+	struct counted_io write[WRITES], flush[TI_DEVICES];
+	char *buf = testio_buffer(BLOCK, 0);
+	uint64_t began = now_ns(), took;
+	unsigned written = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < WRITES; i++) {
+		counted_io_set(&write[i], TI_IO_WRITE, TI_DATA, (uint64_t)i * BLOCK, buf, BLOCK);
+		ti_queue_submit(q, &write[i].io);
+	}
+	for (enum ti_device dev = TI_DATA; dev < TI_DEVICES; dev++) {
+		counted_io_set(&flush[dev], TI_IO_FLUSH, dev, 0, NULL, 0);
+		ti_queue_submit(q, &flush[dev].io);
+	}
+	for (enum ti_device dev = TI_DATA; dev < TI_DEVICES; dev++)
+		assert_int_equal(counted_io_finish(q, &flush[dev]), 0);
+	took = now_ns() - began;
+	for (unsigned i = 0; i < WRITES; i++)
+		written += write[i].completions;
+	for (unsigned i = 0; i < WRITES; i++)
+		assert_int_equal(counted_io_finish(q, &write[i]), 0);
+	assert_true(took >= on.slow_flush_ns);
+	assert_true(took < on.slow_flush_ns * 9 / 5);
+	assert_true(written < WRITES);
+	ti_pair_close(q);
+	free(buf);
+}
+
 #define WITH_QUEUE(test) cmocka_unit_test_setup_teardown(test, queue_setup, queue_teardown)
 
 int blockdev_cases_run(enum ti_backend backend, int argc, char **argv)
@@ -542,16 +583,23 @@ int blockdev_cases_run(enum ti_backend backend, int argc, char **argv)
 		cmocka_unit_test(short_read_is_resumed),
 		cmocka_unit_test(no_wake_up_is_lost_in_memory),
 	};
+	const struct CMUnitTest on_slow_devices[] = {
+		cmocka_unit_test(slow_flushes_run_side_by_side),
+	};
 	int failed = 0;
 
 	on.backend = backend;
-	if (argc == 3) {
-		on.devices = true;
+	on.devices = argc >= 3;
+	if (on.devices) {
 		for (unsigned i = 0; i < TI_DEVICES; i++)
 			(void)snprintf(on.files.path[i], sizeof(on.files.path[i]), "%s",
 				       argv[i + 1]);
 	} else {
 		failed = cmocka_run_group_tests_name("a back-end on files", on_files, begin, end);
+	}
+	if (argc == 4) {
+		on.slow_flush_ns = strtoull(argv[3], NULL, 10) * TI_NS_PER_MS;
+		return cmocka_run_group_tests_name("slow devices", on_slow_devices, begin, end);
 	}
 	return failed + cmocka_run_group_tests_name("a back-end", tests, begin, end);
 }

@@ -9,7 +9,10 @@
 
 #include "pair.h"
 
-/** Run the tests on @backend with @argv's devices, if any.  Returns what main() should. */
+/**
+ * Run the tests on @backend, on @argv's devices if there are any; if those are slow, with the time
+ * that a flush of each takes, in ms: the tests of that.  Returns what main() should.
+ */
 int blockdev_cases_run(enum ti_backend backend, int argc, char **argv);
 
 #endif

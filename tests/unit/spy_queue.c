@@ -54,7 +54,7 @@ static unsigned spy_run(struct ti_queue *q)
 	io = spy->pending[i];
 	spy->pending[i] = spy->pending[--spy->pending_count];
 	note(spy, io, true);
-	if (io->progress == spy->fail_at) {
+	if (io->progress == spy->fail_at || spy->dead[io->dev]) {
 		io->result = -EIO;
 		io->done(io);
 		return 1;

@@ -28,7 +28,8 @@ struct spy_queue {
 	struct mem_queue *under;
 	struct spy_event *log;
 	size_t events, room;
-	size_t ios;	/* submitted so far */
+	size_t ios;	       /* submitted so far */
+	bool dead[TI_DEVICES]; /* everything on this device fails with -EIO */
 	size_t fail_at; /* the number, from 0, of the I/O that fails with -EIO; or SPY_NEVER */
 	struct ti_io *pending[256];
 	size_t pending_count;

@@ -3,7 +3,9 @@
 /*
  * The thread pool: what every back-end must do, and what only this one can get wrong.
  *
- * test_blockdev_threads [DATA META]: on these two devices, whose contents are lost.
+ * test_blockdev_threads [DATA META [MS]]: on these two devices, whose contents are lost.  With MS:
+ * only that flushes run side by side; each device takes so many ms for one, and DATA longer for a
+ * write.
  */
 #include "blockdev_threads.h"
 
@@ -175,7 +177,7 @@ int main(int argc, char **argv)
 	};
 	int failed = blockdev_cases_run(TI_BACKEND_THREADS, argc, argv);
 
-	if (argc == 3)
+	if (argc > 1)
 		return failed;
 	return failed + cmocka_run_group_tests_name("the thread pool", tests, begin, end);
 }

@@ -38,7 +38,10 @@ struct shape {
 static void pair_make(struct pair *p, const struct shape *s, uint64_t seed)
 {
 	static const struct ti_progress quiet = { .step = NULL };
+	/* Not a random one: short tags must not happen to be zero in one run of many. */
+	static const uint8_t salt[TI_SALT_BYTES] = { 1, 2, 3, 4, 5, 6, 7, 8 };
 	const struct ti_format_options o = {
+		.salt = salt,
 		.hash = &ti_hash_crc32c,
 		.shape = { .block_size = s->block,
 			   .tag_size = s->tag,
@@ -379,6 +382,59 @@ static void data_and_tags_unreadable_in_one_chunk_are_told_apart(void **state)
 	pair_free(&p);
 }
 
+/* The last tag's sector holds nothing else: what lies behind the LUN's end has no verdict. */
+static void the_last_tags_sector_may_be_unreadable(void **state)
+{
+	const struct shape s = { MIB + 512, 512, 4, 512, 512 };
+	struct pair p;
+
+	(void)state;
+	pair_make(&p, &s, 14);
+	p.mq->fault_offset[TI_META] = p.plan.geo.tag_offset + 2048 * 4 + 100;
+	run(&p);
+	assert_int_equal(p.report.listed, 1);
+	expect_range(&p, 0, TI_CHECK_TAG_UNREADABLE, 2048, 1);
+	pair_free(&p);
+}
+
+static void reading_again_is_for_the_failed_chunk_and_alone(void **state)
+{
+	size_t under_way = 0;
+	struct pair p;
+
+	(void)state;
+	pair_make(&p, &large_blocks, 15);
+	p.spy->fail_at = 1;
+	run(&p);
+	expect_clean(&p);
+	/* 32 of data and 8 of tags; then one chunk of 4 MiB again, in pieces of 64 KiB. */
+	assert_int_equal(p.spy->ios, 40 + 64);
+	for (size_t i = 0; i < p.spy->events; i++) {
+		const struct spy_event *e = &p.spy->log[i];
+
+		under_way += e->done ? -(size_t)1 : 1;
+		if (!e->done && e->len == 65536)
+			assert_int_equal(under_way, 1);
+	}
+	pair_free(&p);
+}
+
+static void a_dead_device_is_not_asked_for_every_block(void **state)
+{
+	const struct shape s = { 48 * MIB, 512, 4, 512, 512 };
+	struct pair p;
+
+	(void)state;
+	pair_make(&p, &s, 13);
+	p.spy->dead[TI_DATA] = true;
+	run(&p);
+	assert_int_equal(p.report.listed, 1);
+	expect_range(&p, 0, TI_CHECK_DATA_UNREADABLE, 0, 96 * 1024);
+	/* 65536 small reads of 98304, and the large ones. */
+	assert_in_range(p.spy->ios, 65536, 65536 + 2000);
+	pair_free(&p);
+}
+
 /* ---- stopping, pipelining ---- */
 
 static int stop_at(void *ctx, uint64_t done, uint64_t total)
@@ -441,6 +497,9 @@ int main(void)
 		cmocka_unit_test(a_tag_that_is_half_unreadable_is_unreadable),
 		cmocka_unit_test(a_read_that_fails_once_is_no_finding),
 		cmocka_unit_test(data_and_tags_unreadable_in_one_chunk_are_told_apart),
+		cmocka_unit_test(the_last_tags_sector_may_be_unreadable),
+		cmocka_unit_test(reading_again_is_for_the_failed_chunk_and_alone),
+		cmocka_unit_test(a_dead_device_is_not_asked_for_every_block),
 		cmocka_unit_test(a_stopped_check_reports_what_it_has_seen),
 		cmocka_unit_test(both_devices_are_read_ahead_in_large_transfers),
 	};

@@ -245,7 +245,8 @@ static void expect_rest_untouched(const struct mem_queue *mq, const struct ti_fo
 
 	if (plan->fill == TI_FORMAT_NO_WIPE)
 		end = plan->geo.tag_offset;
-	end = (end + logical - 1) / logical * logical;
+	for (; end % logical; end++)
+		assert_int_equal(mq->bytes[TI_META][end], 0);
 	assert_true(end <= mq->q.dev[TI_META].size);
 	assert_memory_equal(mq->bytes[TI_META], before, start);
 	assert_memory_equal(mq->bytes[TI_META] + end, before + end, mq->q.dev[TI_META].size - end);

@@ -153,13 +153,13 @@ static void commands_allocate_nothing(unsigned contexts, const char *options)
 static void with_contexts_for_all(void **state)
 {
 	(void)state;
-	commands_allocate_nothing(0, ";cache_mb=1");
+	commands_allocate_nothing(0, ";cache_mb=1;mode=direct");
 }
 
 static void with_commands_waiting_for_contexts(void **state)
 {
 	(void)state;
-	commands_allocate_nothing(2, ";backend=threads");
+	commands_allocate_nothing(2, ";backend=threads;mode=direct");
 }
 
 static void the_counter_counts(void **state)

@@ -63,7 +63,8 @@ static struct rig *rig_new(unsigned lines, size_t cache_bytes)
 				  .ctx = r };
 	struct ti_tag_cache_options o = { .area_offset = AREA,
 					  .area_bytes = (uint64_t)lines * TI_LINE_BYTES,
-					  .cache_bytes = cache_bytes,
+					  .lines = ti_tag_cache_lines(
+						  cache_bytes, (uint64_t)lines * TI_LINE_BYTES),
 					  .wrote = wrote,
 					  .ctx = r };
 	bool locked = true;
@@ -194,7 +195,8 @@ static void area_must_lie_on_the_device_in_whole_blocks(void **state)
 	for (unsigned i = 0; i < sizeof(area) / sizeof(area[0]); i++) {
 		struct ti_tag_cache_options o = { .queue = sim_as_queue(sim),
 						  .area_offset = area[i].offset,
-						  .area_bytes = area[i].bytes };
+						  .area_bytes = area[i].bytes,
+						  .lines = ti_tag_cache_lines(0, area[i].bytes) };
 		struct ti_tag_cache *cache = NULL;
 		bool locked;
 

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * Where a LUN keeps what must outlive the runner but not the machine: a file in /run for each
+ * metadata device, so that whoever opens the pair next finds what a killed runner left.
+ */
+#ifndef TI_STORE_H
+#define TI_STORE_H
+
+#include <stddef.h>
+
+#include "config.h"
+
+#define TI_STORE_DIR "/run/tcmu-integrity"
+
+/**
+ * The file for @config's metadata device, in @path.  Makes the directory.  The device's number or
+ * the file's inode names it, so every path to it leads to the same file.  Main thread.
+ * Returns 0 or negative errno.
+ */
+int ti_store_path(const struct ti_config *config, char *path, size_t size);
+
+#endif
