@@ -169,14 +169,17 @@ static int allocate(struct ti_lun *lun, unsigned depth, unsigned bounces)
 /* Bring home what a predecessor left, then make room for what we may leave. */
 static int open_store(struct ti_lun *lun, const char *path, size_t lines, struct ti_error *error)
 {
+	const struct ti_tag_store_pair pair = {
+		.queue = lun->queue, .sb = &lun->sb, .geo = &lun->geo, .hash = &lun->hash
+	};
 	int err;
 
 	if (path == NULL || lun->read_only)
 		return 0;
-	err = ti_tag_store_rescue(path, lun->queue, &lun->geo, &lun->hash, &lun->log, error);
+	err = ti_tag_store_rescue(path, &pair, &lun->log, error);
 	if (err != 0)
 		return err;
-	err = ti_tag_store_open(path, lines, &lun->locked_memory, &lun->store);
+	err = ti_tag_store_open(path, &pair, lines, &lun->locked_memory, &lun->store);
 	if (err != 0)
 		ti_log(&lun->log, TI_LOG_WARN,
 		       "unwritten tags will not outlive this process path=%s error=%s", path,

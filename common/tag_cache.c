@@ -116,7 +116,9 @@ static bool covers(const struct ti_tag_cache *c, const struct ti_tag_pin *pin, u
 	return pin->overwrite && pin->offset <= first && end <= pin->offset + pin->len;
 }
 
-static void pins_loaded(struct ti_tag_cache *c, uint64_t first, unsigned count, int error)
+/* @loaded: the @count neighbouring lines of one read, from line @first on. */
+static void pins_loaded(struct ti_tag_cache *c, struct ti_tag_line *const *loaded, uint64_t first,
+			unsigned count, int error)
 {
 	struct ti_tag_pin *pin, *next;
 
@@ -124,18 +126,24 @@ static void pins_loaded(struct ti_tag_cache *c, uint64_t first, unsigned count, 
 		uint64_t from = pin->offset / TI_LINE_BYTES;
 		uint64_t lo = from > first ? from : first;
 		uint64_t hi = from + pin->lines < first + count ? from + pin->lines : first + count;
+		unsigned arrived = 0;
 
 		next = TAILQ_NEXT(pin, link);
-		if (lo >= hi)
-			continue;
-		/* Reads of one pin fail in any order; it is told of the first line. */
-		if (error != 0 && (pin->error == 0 || lo * TI_LINE_BYTES < pin->error_offset)) {
-			pin->error = error;
-			pin->error_offset = lo * TI_LINE_BYTES;
+		for (uint64_t i = lo; i < hi; i++) {
+			/* After a failure another line may have the same place: not this pin's. */
+			if (pin->line[i - from] != loaded[i - first])
+				continue;
+			arrived++;
+			/* Reads of one pin fail in any order; it is told of the first line. */
+			if (error != 0 &&
+			    (pin->error == 0 || i * TI_LINE_BYTES < pin->error_offset)) {
+				pin->error = error;
+				pin->error_offset = i * TI_LINE_BYTES;
+			}
 		}
-		assert(pin->loading >= hi - lo);
-		pin->loading -= (unsigned)(hi - lo);
-		if (pin->loading == 0) {
+		assert(pin->loading >= arrived);
+		pin->loading -= arrived;
+		if (arrived > 0 && pin->loading == 0) {
 			TAILQ_REMOVE(&c->loading, pin, link);
 			pin->ready(pin);
 		}
@@ -144,7 +152,7 @@ static void pins_loaded(struct ti_tag_cache *c, uint64_t first, unsigned count, 
 
 static void load_done(struct ti_io *io)
 {
-	struct ti_tag_line *line = io->owner;
+	struct ti_tag_line *line = io->owner, *loaded[TI_PIN_LINES];
 	struct ti_tag_cache *c = line->cache;
 	uint64_t first = line->index;
 	unsigned count = line->run;
@@ -156,6 +164,7 @@ static void load_done(struct ti_io *io)
 		struct ti_tag_line *l = i == 0 ? line : ti_tag_line_find(c, first + i);
 
 		assert(l->state == LINE_LOADING);
+		loaded[i] = l;
 		if (io->result == 0) {
 			l->state = LINE_VALID;
 		} else {
@@ -164,7 +173,7 @@ static void load_done(struct ti_io *io)
 			l->state = LINE_FAILED;
 		}
 	}
-	pins_loaded(c, first, count, io->result);
+	pins_loaded(c, loaded, first, count, io->result);
 }
 
 /* Read lines [i, i + run) of the pin, which were just claimed, with one I/O. */

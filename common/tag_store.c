@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "memory.h"
@@ -22,10 +23,37 @@
 
 static const char magic[16] = "ti-tag-store-1";
 
+/* Whose tags these are.  Compared as bytes: no padding. */
+struct identity {
+	uint64_t data_bytes, meta_bytes;
+	uint64_t start_sector, tag_offset, provided_sectors;
+	uint32_t block_size, tag_size;
+	uint8_t salt[TI_SALT_BYTES];
+};
+
+_Static_assert(sizeof(struct identity) == 48 + TI_SALT_BYTES, "no padding");
+
 struct header {
 	char magic[16];
 	uint64_t lines;
+	struct identity identity;
 };
+
+static struct identity identify(const struct ti_tag_store_pair *pair)
+{
+	struct identity id = {
+		.data_bytes = pair->queue->dev[TI_DATA].size,
+		.meta_bytes = pair->queue->dev[TI_META].size,
+		.start_sector = pair->geo->start_sector,
+		.tag_offset = pair->geo->tag_offset,
+		.provided_sectors = pair->geo->provided_sectors,
+		.block_size = pair->geo->block_size,
+		.tag_size = pair->geo->tag_size,
+	};
+
+	memcpy(id.salt, pair->sb->salt, sizeof(id.salt));
+	return id;
+}
 
 static size_t places_bytes(size_t lines)
 {
@@ -46,7 +74,21 @@ static void lay_out(struct ti_tag_store *s, void *map, size_t lines)
 	s->data = (uint8_t *)map + PAGE + places_bytes(lines);
 }
 
-int ti_tag_store_open(const char *path, size_t lines, bool *locked, struct ti_tag_store **store)
+/* A full /run breaks the whole machine: take at most half of what is free. */
+static int reserve(int fd, size_t bytes)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(fd, &fs) != 0)
+		return -errno;
+	if ((uint64_t)fs.f_bavail * fs.f_frsize / 2 < bytes)
+		return -ENOSPC;
+	/* Every page is there from the start: a lack of them shows here, not in the I/O path. */
+	return -posix_fallocate(fd, 0, (off_t)bytes);
+}
+
+int ti_tag_store_open(const char *path, const struct ti_tag_store_pair *pair, size_t lines,
+		      bool *locked, struct ti_tag_store **store)
 {
 	struct ti_tag_store *s = calloc(1, sizeof(*s));
 	struct header *h;
@@ -58,12 +100,9 @@ int ti_tag_store_open(const char *path, size_t lines, bool *locked, struct ti_ta
 	s->path = strdup(path);
 	unlink(path);
 	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	/* Every page is there from the start: a full tmpfs shows here, not as SIGBUS in the I/O
-	 * path. */
-	if (s->path == NULL || fd < 0 || posix_fallocate(fd, 0, (off_t)file_bytes(lines)) != 0) {
-		err = s->path == NULL ? -ENOMEM : fd < 0 ? -errno : -ENOSPC;
+	err = s->path == NULL ? -ENOMEM : fd < 0 ? -errno : reserve(fd, file_bytes(lines));
+	if (err != 0)
 		goto out;
-	}
 	map = mmap(NULL, file_bytes(lines), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd,
 		   0);
 	if (map == MAP_FAILED) {
@@ -75,6 +114,7 @@ int ti_tag_store_open(const char *path, size_t lines, bool *locked, struct ti_ta
 	lay_out(s, map, lines);
 	h = map;
 	h->lines = lines;
+	h->identity = identify(pair);
 	memcpy(h->magic, magic, sizeof(magic));
 out:
 	if (fd >= 0)
@@ -101,32 +141,49 @@ void ti_tag_store_close(struct ti_tag_store *s, bool remove)
 	free(s);
 }
 
-/* Map a predecessor's file for reading.  False if there is none that makes sense. */
-static bool map_old(const char *path, struct ti_tag_store *s)
+/*
+ * Map a predecessor's file for reading.  Returns 0, -ENOENT if there is none, -ESTALE if it is none
+ * of this pair's, or the error because of which it cannot be looked at.
+ */
+static int map_old(const char *path, const struct ti_tag_store_pair *pair, struct ti_tag_store *s)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), err = 0;
+	struct identity ours = identify(pair);
 	struct header h = { .lines = 0 };
 	struct stat st;
-	bool sane = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-		    pread(fd, &h, sizeof(h), 0) == (ssize_t)sizeof(h) &&
-		    memcmp(h.magic, magic, sizeof(magic)) == 0 && h.lines > 0 &&
-		    h.lines < SIZE_MAX / (2 * TI_LINE_BYTES) &&
-		    (uint64_t)st.st_size == file_bytes((size_t)h.lines);
-	void *map = MAP_FAILED;
+	void *map;
 
-	if (sane)
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) != 0 || pread(fd, &h, sizeof(h), 0) < 0)
+		err = -errno;
+	else if (memcmp(h.magic, magic, sizeof(magic)) != 0 ||
+		 memcmp(&h.identity, &ours, sizeof(ours)) != 0 || h.lines == 0 ||
+		 h.lines >= SIZE_MAX / (2 * TI_LINE_BYTES) ||
+		 (uint64_t)st.st_size != file_bytes((size_t)h.lines))
+		err = -ESTALE;
+	if (err == 0) {
 		map = mmap(NULL, file_bytes((size_t)h.lines), PROT_READ, MAP_PRIVATE, fd, 0);
-	if (fd >= 0)
-		close(fd);
-	if (map == MAP_FAILED)
-		return false;
-	lay_out(s, map, (size_t)h.lines);
-	return true;
+		if (map == MAP_FAILED)
+			err = -errno;
+		else
+			lay_out(s, map, (size_t)h.lines);
+	}
+	close(fd);
+	return err;
 }
+
+/* A line of the file and the place it belongs to. */
+struct kept_line {
+	uint64_t place;
+	size_t line;
+};
 
 /* What the rescue of a file works with. */
 struct rescue {
 	const struct ti_tag_store *old;
+	struct kept_line *index; /* of the lines that have a place, by place */
+	size_t index_lines;
 	struct ti_queue *queue;
 	const struct ti_geometry *geo;
 	const struct ti_hash *hash;
@@ -134,9 +191,8 @@ struct rescue {
 	uint8_t *disk;	       /* two neighbouring lines of the device: tags may cross from one */
 	uint8_t *kept;	       /* the same lines as the file has them */
 	uint8_t *block;	       /* one block of data, or what the device reads at once */
-	uint64_t rescued;
+	uint64_t rescued, unreadable;
 	int err;
-	const char *what;
 	enum ti_device dev;
 };
 
@@ -155,12 +211,36 @@ static bool io(struct rescue *r, enum ti_io_op op, enum ti_device dev, uint64_t 
 	return r->err == 0;
 }
 
+static int by_place(const void *a, const void *b)
+{
+	uint64_t x = ((const struct kept_line *)a)->place, y = ((const struct kept_line *)b)->place;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Sort the lines that have a place on the device. */
+static int make_index(struct rescue *r)
+{
+	uint64_t lines = (r->area_on_disk + TI_LINE_BYTES - 1) / TI_LINE_BYTES;
+
+	r->index = calloc(r->old->lines, sizeof(*r->index));
+	if (r->index == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < r->old->lines; i++)
+		if (r->old->place[i] != 0 && r->old->place[i] <= lines)
+			r->index[r->index_lines++] =
+				(struct kept_line){ .place = r->old->place[i], .line = i };
+	qsort(r->index, r->index_lines, sizeof(*r->index), by_place);
+	return 0;
+}
+
 static const uint8_t *find_old(const struct rescue *r, uint64_t index)
 {
-	for (size_t i = 0; i < r->old->lines; i++)
-		if (r->old->place[i] == index + 1)
-			return r->old->data + i * TI_LINE_BYTES;
-	return NULL;
+	struct kept_line key = { .place = index + 1 };
+	const struct kept_line *found =
+		bsearch(&key, r->index, r->index_lines, sizeof(key), by_place);
+
+	return found != NULL ? r->old->data + found->line * TI_LINE_BYTES : NULL;
 }
 
 /* Read line @index into slot @slot of both views. */
@@ -178,7 +258,8 @@ static bool view(struct rescue *r, uint64_t index, unsigned slot)
 	return true;
 }
 
-/* Tag of the block as the data device has it. */
+/* Tag of the block as the data device has it.  False if it cannot be read: nor can it be by
+ * anybody. */
 static bool hash_block(struct rescue *r, uint64_t block, uint8_t *tag)
 {
 	uint32_t size = r->geo->block_size, unit = r->queue->dev[TI_DATA].logical_block_size;
@@ -218,8 +299,10 @@ static bool rescue_line(struct rescue *r, uint64_t index)
 
 			if (memcmp(r->disk + at, r->kept + at, size) == 0)
 				continue;
-			if (!hash_block(r, block, tag))
-				return false;
+			if (!hash_block(r, block, tag)) {
+				r->unreadable++;
+				continue;
+			}
 			if (memcmp(tag, r->disk + at, size) == 0 ||
 			    memcmp(tag, r->kept + at, size) != 0)
 				continue;
@@ -239,51 +322,75 @@ static bool rescue_line(struct rescue *r, uint64_t index)
 
 static bool rescue_all(struct rescue *r)
 {
-	uint64_t lines = (r->area_on_disk + TI_LINE_BYTES - 1) / TI_LINE_BYTES;
-
-	for (size_t i = 0; i < r->old->lines; i++) {
-		uint64_t place = r->old->place[i];
-
-		if (place != 0 && place <= lines && !rescue_line(r, place - 1))
+	for (size_t i = 0; i < r->index_lines; i++)
+		if (!rescue_line(r, r->index[i].place - 1))
 			return false;
-	}
-	return r->rescued == 0 || io(r, TI_IO_FLUSH, TI_META, 0, NULL, 0);
+	/* Also if nothing was to be done: an earlier rescue may have failed to flush. */
+	return r->index_lines == 0 || io(r, TI_IO_FLUSH, TI_META, 0, NULL, 0);
 }
 
-int ti_tag_store_rescue(const char *path, struct ti_queue *queue, const struct ti_geometry *geo,
-			const struct ti_hash *hash, const struct ti_log *log,
-			struct ti_error *error)
+static int rescue(struct rescue *r)
 {
-	const struct ti_device_info *meta = &queue->dev[TI_META];
-	struct ti_tag_store old = { 0 };
-	struct rescue r = { .old = &old, .queue = queue, .geo = geo, .hash = hash };
-	size_t bytes = 5 * (size_t)TI_LINE_BYTES;
-	uint64_t room = meta->size - geo->tag_offset;
+	size_t bytes = 4 * (size_t)TI_LINE_BYTES, unit = r->queue->dev[TI_DATA].logical_block_size;
 	bool locked, good;
+	int err = make_index(r);
 
-	if (queue->dev[TI_DATA].logical_block_size > TI_LINE_BYTES || !map_old(path, &old))
+	if (err != 0)
+		return err;
+	bytes += unit > TI_LINE_BYTES ? unit : TI_LINE_BYTES;
+	r->disk = ti_memory_get(bytes, &locked);
+	if (r->disk == NULL) {
+		free(r->index);
+		return -ENOMEM;
+	}
+	r->kept = r->disk + 2 * (size_t)TI_LINE_BYTES;
+	r->block = r->disk + 4 * (size_t)TI_LINE_BYTES;
+	good = rescue_all(r);
+	ti_memory_put(r->disk, bytes);
+	free(r->index);
+	return good ? 0 : r->err;
+}
+
+int ti_tag_store_rescue(const char *path, const struct ti_tag_store_pair *pair,
+			const struct ti_log *log, struct ti_error *error)
+{
+	const struct ti_device_info *meta = &pair->queue->dev[TI_META];
+	struct ti_tag_store old = { 0 };
+	struct rescue r = { .old = &old,
+			    .queue = pair->queue,
+			    .geo = pair->geo,
+			    .hash = pair->hash,
+			    .dev = TI_META };
+	uint64_t room = meta->size - pair->geo->tag_offset;
+	int err = map_old(path, pair, &old);
+
+	if (err == -ENOENT)
 		return 0;
-	r.area_on_disk = (geo->tag_bytes + TI_LINE_BYTES - 1) / TI_LINE_BYTES * TI_LINE_BYTES;
+	if (err == -ESTALE) {
+		ti_log(log, TI_LOG_WARN,
+		       "unwritten tags of another pair are left alone and dropped path=%s", path);
+		return 0;
+	}
+	if (err != 0)
+		return ti_error_set(
+			error, err,
+			"cannot look at the tags that a killed tcmu-runner left in %s: %s; "
+			"mend that, or delete the file if they are not needed",
+			path, strerror(-err));
+	r.area_on_disk = (pair->geo->tag_bytes + TI_LINE_BYTES - 1) / TI_LINE_BYTES * TI_LINE_BYTES;
 	if (r.area_on_disk > room)
 		r.area_on_disk = room - room % meta->logical_block_size;
-	r.disk = ti_memory_get(bytes, &locked);
-	if (r.disk == NULL) {
-		munmap(old.map, old.map_bytes);
-		return ti_error_set(error, -ENOMEM, "out of memory to rescue tags");
-	}
-	r.kept = r.disk + 2 * (size_t)TI_LINE_BYTES;
-	r.block = r.disk + 4 * (size_t)TI_LINE_BYTES;
-	good = rescue_all(&r);
-	ti_memory_put(r.disk, bytes);
+	err = rescue(&r);
 	munmap(old.map, old.map_bytes);
-	if (!good)
+	if (err != 0)
 		return ti_error_set(
-			error, r.err,
-			"cannot bring the tags of the runner that died to their places: %s: "
-			"%s; %s is kept for the next open",
-			queue->dev[r.dev].name, strerror(-r.err), path);
+			error, err,
+			"cannot bring the tags that a killed tcmu-runner left in %s to %s: %s; "
+			"the file is kept for the next open",
+			path, meta->name, strerror(-err));
 	ti_log(log, TI_LOG_WARN,
-	       "the runner before this one died with the LUN open; tags rescued blocks=%" PRIu64,
-	       r.rescued);
+	       "the tcmu-runner before this one died with the LUN open; tags rescued "
+	       "blocks=%" PRIu64 " unreadable=%" PRIu64,
+	       r.rescued, r.unreadable);
 	return 0;
 }

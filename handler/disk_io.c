@@ -261,7 +261,8 @@ static int run_and_complete(struct ti_disk *disk, struct ti_context *own, bool *
 		for (unsigned i = 0; i < batch.count; i++)
 			tcmur_cmd_complete(disk->dev, batch.outcome[i].cmd,
 					   batch.outcome[i].status);
-		if (STAILQ_EMPTY(&finished))
+		/* A full batch may have left some in line though there are contexts. */
+		if (STAILQ_EMPTY(&finished) && batch.count < BATCH)
 			return own_status;
 		pthread_mutex_lock(&disk->lock);
 	}

@@ -8,14 +8,24 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
+
+#include <linux/magic.h>
 
 int ti_store_path(const struct ti_config *config, char *path, size_t size)
 {
+	struct statfs fs;
 	struct stat st;
 	int len;
 
 	if (mkdir(TI_STORE_DIR, 0700) != 0 && errno != EEXIST)
 		return -errno;
+	/* On a disk, each change of a tag could wait for that disk, and a reboot would keep the
+	 * file. */
+	if (statfs(TI_STORE_DIR, &fs) != 0)
+		return -errno;
+	if (fs.f_type != TMPFS_MAGIC)
+		return -EMEDIUMTYPE;
 	if (stat(config->meta_path, &st) != 0)
 		return -errno;
 	if (S_ISBLK(st.st_mode))

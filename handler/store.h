@@ -16,7 +16,7 @@
 /**
  * The file for @config's metadata device, in @path.  Makes the directory.  The device's number or
  * the file's inode names it, so every path to it leads to the same file.  Main thread.
- * Returns 0 or negative errno.
+ * Returns 0 or negative errno; -EMEDIUMTYPE if the directory is not on tmpfs.
  */
 int ti_store_path(const struct ti_config *config, char *path, size_t size);
 
