@@ -126,6 +126,7 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	if (!disk)
 		return ti_error_set(error, -ENOMEM, "there is no memory for another LUN");
 	disk->dev = dev;
+	ti_ring_find(dev, &disk->ring);
 	disk->config = *config;
 	disk->log = (struct ti_log){ .line = ti_say_line, .ctx = dev };
 	ti_config_options(&disk->config, &pair, &lun);

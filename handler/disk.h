@@ -36,6 +36,7 @@
 #include "error.h"
 #include "log.h"
 #include "lun.h"
+#include "ring.h"
 
 /** Contexts of a disk; more commands than these wait, in order, without one. */
 #define TI_DISK_CONTEXTS 512U
@@ -67,6 +68,7 @@ struct ti_disk {
 	/* The command thread's alone. */
 	void (*done)(struct tcmu_device *dev, struct tcmur_cmd *cmd, int status); /* learned */
 	bool command_thread_known;
+	struct ti_ring ring;
 
 	pthread_mutex_t lock;
 	pthread_cond_t started;	  /* state is no longer STARTING */

@@ -303,6 +303,7 @@ int ti_disk_command(struct ti_disk *disk, struct tcmur_cmd *cmd)
 {
 	const struct ti_row *row;
 	struct ti_command command;
+	bool last = !ti_ring_has_more(&disk->ring, cmd->lib_cmd->cmd_id);
 	int status;
 
 	if (!disk->command_thread_known) {
@@ -329,7 +330,11 @@ int ti_disk_command(struct ti_disk *disk, struct tcmur_cmd *cmd)
 		return TCMU_STS_NOT_HANDLED;
 	}
 	cmd->done = disk->done;
-	return hand_in(disk, cmd, &command);
+	status = hand_in(disk, cmd, &command);
+	if (!last || status == TCMU_STS_ASYNC_HANDLED)
+		return status;
+	tcmur_cmd_complete(disk->dev, cmd, status); /* see ring.h */
+	return TCMU_STS_ASYNC_HANDLED;
 }
 
 int ti_disk_flush(struct ti_disk *disk, struct tcmur_cmd *cmd)

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * A look into the command ring: is another command waiting behind the one at hand?
+ *
+ * The runner tells the kernel of commands that handle_cmd() has finished when the ring is empty,
+ * and then sleeps.  A command that completes itself with tcmur_cmd_complete() tells the kernel at
+ * once, and the initiator's next command is often there before the runner looks again: it need not
+ * sleep (two system calls saved).  For the last command in the ring the latter is better, for those
+ * before it the former.
+ *
+ * The runner does not say where in the ring it is, so we walk along: each command that it takes out
+ * is the next entry with that command's id.  Reading only.  When in doubt the answer is "yes",
+ * which is never wrong, only slower.
+ */
+#ifndef TI_RING_H
+#define TI_RING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct tcmu_device;
+struct tcmu_mailbox;
+
+struct ti_ring {
+	const struct tcmu_mailbox *mailbox; /* NULL: never look */
+	uint32_t
+		tail; /* behind the last command that was looked for, bytes from the ring's start */
+};
+
+/** At open, when the ring is empty. */
+void ti_ring_find(struct tcmu_device *dev, struct ti_ring *ring);
+
+/**
+ * Does a command wait behind @cmd_id, which the runner has just taken out and which has not been
+ * completed?  To be called for every command, in order.  Command thread.  io path.
+ */
+bool ti_ring_has_more(struct ti_ring *ring, uint16_t cmd_id);
+
+#endif
