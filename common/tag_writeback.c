@@ -248,7 +248,8 @@ void ti_tag_writeback_make_room(struct ti_tag_cache *c)
 void ti_tag_writeback_balance(struct ti_tag_cache *c)
 {
 	/* From half full on, so that room is made before it is needed. */
-	if (c->dirty_lines > c->line_count / 2 && c->writes_under_way == 0)
+	if (c->line_count < (c->area_on_disk + TI_LINE_BYTES - 1) / TI_LINE_BYTES &&
+	    c->dirty_lines > c->line_count / 2 && c->writes_under_way == 0)
 		ti_tag_writeback_make_room(c);
 }
 
