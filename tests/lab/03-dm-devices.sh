@@ -5,7 +5,7 @@
 # The lab's delays and faults are real: dm-delay's flush class delays flushes and nothing else, two flushes
 # side by side take the slower one's time, not the sum; faulty devices fail where they are
 # told to, and heal.
-# lab: timeout=120
+# lab: timeout=120 alone=1
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
 

@@ -55,7 +55,7 @@ heal "$meta"
 "$cli" check "$meta" --data-device "$data" >&2
 
 say 'stopped half way: no pair, and the signal is in the status'
-slow=$(delay_dev "$loop" 0 300 0)
+slow=$(delay_dev "$loop" 0 3000 0)
 dm_remove "${data#/dev/mapper/}"
 "$cli" format "$meta" --data-device "$slow" --force --batch-mode 2>"$LAB_TMP/said" &
 pid=$!
