@@ -55,7 +55,7 @@ struct ti_lun_options {
 	/* A file on tmpfs, of this pair's own, in which unwritten tags outlive the process; NULL:
 	 * none.  See tag_store.h.  Used during the open only. */
 	const char *store_path;
-	bool read_only;		 /* writes fail with -EROFS; nothing is ever written */
+	bool read_only; /* writes fail with -EROFS; nothing is ever written */
 };
 
 enum ti_req_op {
@@ -120,8 +120,8 @@ int ti_lun_open(const struct ti_lun_options *options, struct ti_queue *queue,
 int ti_lun_close(struct ti_lun *lun);
 
 /**
- * Free the LUN without writing anything, as if the power had gone (tests).  Requests under way never
- * come back, and their I/O must not complete any more.
+ * Free the LUN without writing anything, as if the power had gone (tests).  Requests under way
+ * never come back, and their I/O must not complete any more.
  */
 void ti_lun_abandon(struct ti_lun *lun);
 
