@@ -66,10 +66,7 @@ static void acknowledged_write_outlives_the_process(void **state)
 	sim_ok(l, sim_write(l, 3, 5, 1));
 	assert_int_equal(sim_started(l, TI_META, TI_IO_WRITE), 0);
 	sim_lun_die(l);
-	assert_int_equal(sim_logged(l,
-				    "warn: the tcmu-runner before this one died with the LUN open; "
-				    "tags rescued blocks=5 unreadable=0"),
-			 1);
+	assert_int_equal(sim_logged(l, "tags rescued blocks=5 unreadable=0"), 1);
 	sim_reads(l, 3, 5, 1);
 	sim_reads(l, 0, 3, 0);
 	sim_reads(l, 8, 100, 0);
@@ -336,35 +333,67 @@ static void close_that_could_not_write_the_tags_leaves_them_in_the_file(void **s
 	sim_lun_free(l);
 }
 
-static void device_error_during_the_rescue_refuses_the_open_and_keeps_the_file(void **state)
+static void metadata_error_during_the_rescue_refuses_the_open_and_keeps_the_file(void **state)
 {
-	static const struct {
-		enum ti_device dev;
-		enum ti_io_op op;
-		const char *name;
-	} fault[] = {
-		{ TI_META, TI_IO_WRITE, "sim-meta" },
-		{ TI_META, TI_IO_FLUSH, "sim-meta" },
-	};
+	static const enum ti_io_op fault[] = { TI_IO_READ, TI_IO_WRITE, TI_IO_FLUSH };
 
 	(void)state;
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < 3; i++) {
 		struct sim_lun *l = with_store(NULL);
 
 		sim_ok(l, sim_write(l, 3, 5, 1));
 		sim_kill(l->sim);
 		ti_lun_abandon(l->lun);
 		l->lun = NULL;
-		sim_fail(l, fault[i].dev, fault[i].op, SIM_EVERYWHERE, 1);
+		sim_fail(l, TI_META, fault[i], l->geo.tag_offset, 1);
 		assert_int_equal(sim_lun_open(l), -EIO);
 		print_message("%s\n", l->error.text);
-		assert_non_null(strstr(l->error.text, fault[i].name));
+		assert_non_null(strstr(l->error.text, "sim-meta"));
 		assert_non_null(strstr(l->error.text, path));
 		assert_true(there_is_a_file());
+		sim_forget(l);
 		assert_int_equal(sim_lun_open(l), 0);
+		/* Also if the tags are there, and only their flush had failed. */
+		assert_int_equal(sim_started(l, TI_META, TI_IO_FLUSH), 1);
+		if (fault[i] != TI_IO_FLUSH)
+			assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), 3, 1));
 		sim_reads(l, 3, 5, 1);
 		sim_lun_free(l);
 	}
+}
+
+static void block_that_cannot_be_read_keeps_nobody_else_from_being_rescued(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	sim_fail(l, TI_DATA, TI_IO_READ, 5 * 512, 1);
+	sim_lun_die(l);
+	assert_int_equal(sim_logged(l, "tags rescued blocks=4 unreadable=1"), 1);
+	sim_reads(l, 3, 2, 1);
+	sim_reads(l, 6, 2, 1);
+	sim_bad(l, sim_read(l, 5, 1), -EILSEQ, TI_CAUSE_TAG_MISMATCH, 5);
+	sim_lun_free(l);
+}
+
+/* The same sizes, another salt: only the file itself can tell. */
+static void file_of_another_pair_is_dropped(void **state)
+{
+	struct sim_lun *l = with_store(&(struct sim_lun_options){ .shape.salted = true });
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	sim_kill(l->sim);
+	ti_lun_abandon(l->lun);
+	l->sb.salt[0] ^= 1;
+	ti_superblock_write(&l->sb, sim_contents(l->sim, TI_META));
+	sim_forget(l);
+	assert_int_equal(sim_lun_open(l), 0);
+	assert_int_equal(sim_logged(l, "of another pair"), 1);
+	assert_int_equal(sim_logged(l, "rescued"), 0);
+	assert_int_equal(sim_started(l, TI_META, TI_IO_WRITE), 0);
+	sim_lun_free(l);
 }
 
 static void damaged_block_is_not_made_good(void **state)
@@ -456,13 +485,17 @@ static void link_at_its_place_is_not_followed(void **state)
 	sim_ok(l, sim_write(l, 3, 5, 1));
 	sim_kill(l->sim);
 	ti_lun_abandon(l->lun);
+	l->lun = NULL;
 	assert_int_equal(rename(path, other), 0);
 	assert_int_equal(symlink("other", path), 0);
-	assert_int_equal(sim_lun_open(l), 0);
-	assert_int_equal(sim_logged(l, "rescued"), 0);
+	assert_int_equal(sim_lun_open(l), -ELOOP);
+	print_message("%s\n", l->error.text);
+	assert_non_null(strstr(l->error.text, path));
 	assert_int_equal(lstat(path, &st), 0);
-	assert_true(S_ISREG(st.st_mode));
-	unlink(other);
+	assert_true(S_ISLNK(st.st_mode));
+	assert_int_equal(rename(other, path), 0);
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_reads(l, 3, 5, 1);
 	sim_lun_free(l);
 }
 
@@ -569,7 +602,9 @@ int main(void)
 		cmocka_unit_test(clean_close_leaves_no_file),
 		cmocka_unit_test(close_that_could_not_write_the_tags_leaves_them_in_the_file),
 		cmocka_unit_test(
-			device_error_during_the_rescue_refuses_the_open_and_keeps_the_file),
+			metadata_error_during_the_rescue_refuses_the_open_and_keeps_the_file),
+		cmocka_unit_test(block_that_cannot_be_read_keeps_nobody_else_from_being_rescued),
+		cmocka_unit_test(file_of_another_pair_is_dropped),
 		cmocka_unit_test(damaged_block_is_not_made_good),
 		cmocka_unit_test(file_that_is_older_than_the_pair_does_no_harm),
 		cmocka_unit_test(read_only_open_leaves_the_file_alone),

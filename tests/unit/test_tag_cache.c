@@ -469,6 +469,35 @@ static void failed_read_is_told_to_all_who_wait_and_tried_again_by_the_next(void
 	rig_free(r);
 }
 
+/* The pin that saw the failure still waits for another line; the second try is not its own. */
+static void line_that_is_read_again_counts_for_the_second_pin_only(void **state)
+{
+	struct rig *r = rig_new(64, 64 * TI_LINE_BYTES);
+	struct held a, b;
+
+	(void)state;
+	touch(r, 4096, 1); /* so that lines 0 and 2 are read apart */
+	assert_false(pin(r, &a, 0, 3 * 4096, false));
+	r->fault = -EIO;
+	r->fault_op = TI_IO_READ;
+	assert_true(sim_complete_at(r->sim, TI_META, TI_IO_READ, AREA));
+	r->fault = 0;
+	assert_int_equal(a.ready, 0);
+	assert_false(pin(r, &b, 0, 4, false));
+	assert_true(sim_complete_at(r->sim, TI_META, TI_IO_READ, AREA));
+	assert_int_equal(b.ready, 1);
+	assert_int_equal(b.pin.error, 0);
+	assert_int_equal(a.ready, 0);
+	run(r);
+	assert_int_equal(a.ready, 1);
+	assert_int_equal(a.pin.error, -EIO);
+	assert_int_equal(a.pin.error_offset, 0);
+	unpin(r, &a);
+	unpin(r, &b);
+	assert_true(ti_tag_cache_idle(r->cache));
+	rig_free(r);
+}
+
 static void line_that_is_overwritten_whole_is_not_read(void **state)
 {
 	struct rig *r = rig_new(64, 64 * TI_LINE_BYTES);
@@ -620,6 +649,7 @@ int main(void)
 		cmocka_unit_test(sync_that_fails_leaves_the_line_dirty_for_the_next),
 		cmocka_unit_test(sync_of_more_lines_than_may_be_under_way_writes_them_all),
 		cmocka_unit_test(failed_read_is_told_to_all_who_wait_and_tried_again_by_the_next),
+		cmocka_unit_test(line_that_is_read_again_counts_for_the_second_pin_only),
 		cmocka_unit_test(line_that_is_overwritten_whole_is_not_read),
 		cmocka_unit_test(line_used_longest_ago_makes_room),
 		cmocka_unit_test(pins_that_find_no_room_are_served_in_order),
