@@ -689,7 +689,7 @@ static void make_world(struct world *w, uint64_t seed, char mode)
 		.commit_time_ms = 1 + (unsigned)sim_below(&w->random, 3),
 	};
 	if (sim_chance(&w->random, 60)) {
-		snprintf(w->store, sizeof(w->store), "/tmp/ti-sim-store-%d", (int)getpid());
+		snprintf(w->store, sizeof(w->store), "./sim-store-%d", (int)getpid());
 		unlink(w->store);
 		w->lun_options.store_path = w->store;
 	}

@@ -178,7 +178,7 @@ void sim_lun_cut(struct sim_lun *l)
 
 void sim_lun_die(struct sim_lun *l)
 {
-	sim_process_dies(l->sim);
+	sim_kill(l->sim);
 	come_back(l);
 }
 

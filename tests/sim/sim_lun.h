@@ -25,7 +25,7 @@
 #define SIM_SAME 0x80000000U
 
 #define SIM_LOG_BYTES  8192U
-#define SIM_LOG_EVENTS 4096U
+#define SIM_LOG_EVENTS 32768U
 #define SIM_LUN_FAULTS 8U
 
 struct sim_lun_options {

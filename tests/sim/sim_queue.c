@@ -341,14 +341,6 @@ void sim_settle(struct sim_queue *sim, enum ti_device dev)
 	memcpy(sim->dev[dev].durable, sim->dev[dev].now, sim->options.bytes[dev]);
 }
 
-void sim_process_dies(struct sim_queue *sim)
-{
-	for (size_t i = 0; i < sim->pending_count; i++)
-		if (sim->pending[i].io->op == TI_IO_WRITE)
-			each_sector(sim, sim->pending[i].io, maybe_write_sector);
-	sim->pending_count = 0;
-}
-
 void sim_kill(struct sim_queue *sim)
 {
 	for (size_t i = 0; i < sim->pending_count; i++) {
@@ -365,7 +357,10 @@ void sim_kill(struct sim_queue *sim)
 
 void sim_power_cut(struct sim_queue *sim)
 {
-	sim_process_dies(sim);
+	for (size_t i = 0; i < sim->pending_count; i++)
+		if (sim->pending[i].io->op == TI_IO_WRITE)
+			each_sector(sim, sim->pending[i].io, maybe_write_sector);
+	sim->pending_count = 0;
 	for (int dev = 0; dev < TI_DEVICES; dev++) {
 		struct device *d = &sim->dev[dev];
 

@@ -64,9 +64,6 @@ void sim_settle(struct sim_queue *sim, enum ti_device dev);
  * versions it may have. */
 void sim_power_cut(struct sim_queue *sim);
 
-/* The process dies, the devices live on: I/O under way vanishes, its writes carried out or not. */
-void sim_process_dies(struct sim_queue *sim);
-
 /* Kill the process, not the machine: I/O under way is carried out or not, and its done() is never
  * called; what the devices have, in their caches too, stays. */
 void sim_kill(struct sim_queue *sim);

@@ -1,0 +1,583 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * Tags that outlive a killed process: what was acknowledged is there after the next open, and
+ * nothing in the file is believed that the block itself does not say.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "sim_lun.h"
+
+static char directory[] = "./ti-store-XXXXXX";
+static char path[sizeof(directory) + 16], other[sizeof(directory) + 16];
+
+static int make_directory(void **state)
+{
+	(void)state;
+	if (mkdtemp(directory) == NULL)
+		return -1;
+	(void)snprintf(path, sizeof(path), "%s/store", directory);
+	(void)snprintf(other, sizeof(other), "%s/other", directory);
+	return 0;
+}
+
+static int remove_directory(void **state)
+{
+	(void)state;
+	unlink(path);
+	unlink(other);
+	return rmdir(directory);
+}
+
+/* A LUN with a store; @options may be NULL. */
+static struct sim_lun *with_store(const struct sim_lun_options *options)
+{
+	struct sim_lun_options o = { 0 };
+
+	if (options != NULL)
+		o = *options;
+	unlink(path);
+	o.lun.store_path = path;
+	return sim_lun_new(&o);
+}
+
+static bool there_is_a_file(void)
+{
+	return access(path, F_OK) == 0;
+}
+
+static void acknowledged_write_outlives_the_process(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	assert_int_equal(sim_started(l, TI_META, TI_IO_WRITE), 0);
+	sim_lun_die(l);
+	assert_int_equal(sim_logged(l, "warn: the runner before this one died with the LUN open; "
+				       "tags rescued blocks=5"),
+			 1);
+	sim_reads(l, 3, 5, 1);
+	sim_reads(l, 0, 3, 0);
+	sim_reads(l, 8, 100, 0);
+	sim_lun_free(l);
+}
+
+static void first_flush_of_the_successor_covers_it(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	sim_lun_die(l);
+	sim_ok(l, sim_flush(l));
+	for (uint32_t block = 3; block < 8; block++) {
+		assert_true(sim_has_data(l, sim_durable(l->sim, TI_DATA), block, 1));
+		assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), block, 1));
+	}
+	sim_lun_free(l);
+}
+
+static void write_that_was_under_way_matches_or_says_that_it_does_not(void **state)
+{
+	unsigned matching = 0, bad = 0;
+
+	(void)state;
+	for (uint32_t block = 0; block < 20; block++) {
+		struct sim_lun *l = with_store(NULL);
+		struct sim_req *r;
+
+		/* The numbers drawn here decide whether the device carries the second write out. */
+		for (uint32_t i = 0; i < block; i++)
+			(void)sim_random(sim_queue_random(l->sim));
+		sim_ok(l, sim_write(l, block, 1, 1));
+		sim_hold(l->sim, true);
+		sim_write(l, block, 1, 2);
+		sim_go(l);
+		sim_lun_die(l);
+		r = sim_read(l, block, 1);
+		sim_finish(l);
+		if (r->req.result.err == 0) {
+			assert_true(sim_holds(l, r, 1));
+			matching++;
+		} else {
+			assert_string_equal(ti_cause_name(r->req.result.cause), "tag mismatch");
+			bad++;
+		}
+		sim_lun_free(l);
+	}
+	assert_true(matching > 0 && bad > 0);
+}
+
+static void tag_whose_write_was_under_way_is_not_lost(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 0, 1000, 1));
+	sim_hold(l->sim, true);
+	sim_age(l);
+	assert_int_equal(sim_count(l->sim, TI_META, TI_IO_WRITE), 1);
+	sim_lun_die(l);
+	sim_reads(l, 0, 1000, 1);
+	sim_lun_free(l);
+}
+
+static void tag_whose_write_failed_is_not_lost(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 0, 1000, 1));
+	sim_fail(l, TI_META, TI_IO_WRITE, SIM_EVERYWHERE, 1);
+	sim_bad(l, sim_flush(l), -EIO, TI_CAUSE_META_IO, 0);
+	sim_lun_die(l);
+	sim_reads(l, 0, 1000, 1);
+	sim_lun_free(l);
+}
+
+static void tags_in_two_lines_are_rescued_whole(void **state)
+{
+	(void)state;
+	/* 4096 = 585 * 7 + 1: block 585's tag lies in two lines. */
+	for (uint32_t block = 583; block < 588; block++) {
+		struct sim_lun *l = with_store(
+			&(struct sim_lun_options){ .shape.tag_size = 7, .blocks = 3000 });
+
+		sim_ok(l, sim_write(l, block, 1, 1));
+		sim_lun_die(l);
+		sim_reads(l, block, 1, 1);
+		sim_reads(l, 500, block - 500, 0);
+		sim_reads(l, block + 1, 600, 0);
+		sim_lun_free(l);
+	}
+}
+
+/* Only one of the tag's two lines has reached the device, and only the other one is dirty. */
+static void tag_of_which_one_half_is_on_the_device_is_rescued(void **state)
+{
+	static const uint32_t neighbour[] = { 500, 600 }; /* in the first line; in the second */
+
+	(void)state;
+	for (unsigned half = 0; half < 2; half++) {
+		struct sim_lun *l = with_store(
+			&(struct sim_lun_options){ .shape.tag_size = 7, .blocks = 3000 });
+		uint64_t lines = l->geo.tag_offset;
+
+		sim_reads(l, 500, 200, 0);
+		sim_ok(l, sim_write(l, neighbour[half], 1, 2));
+		sim_hold(l->sim, true);
+		sim_age(l); /* this line's write is under way, without block 585's tag */
+		sim_write(l, 585, 1, 1);
+		sim_go(l);
+		sim_complete_one(l->sim, TI_DATA, TI_IO_WRITE);
+		sim_flush(l);
+		sim_go(l);
+		assert_int_equal(sim_count(l->sim, TI_META, TI_IO_WRITE), 2);
+		assert_true(sim_complete_at(l->sim, TI_META, TI_IO_WRITE,
+					    half == 0 ? lines + 4096 : lines));
+		sim_lun_die(l);
+		sim_reads(l, 585, 1, 1);
+		sim_reads(l, neighbour[half], 1, 2);
+		sim_reads(l, 501, 84, 0);
+		sim_reads(l, 586, 14, 0);
+		sim_lun_free(l);
+	}
+}
+
+static void tag_that_changed_while_its_line_was_written_is_not_lost(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 1, 1));
+	sim_hold(l->sim, true);
+	sim_age(l);
+	sim_write(l, 4, 1, 2);
+	sim_go(l);
+	sim_complete_one(l->sim, TI_DATA, TI_IO_WRITE);
+	sim_go(l);
+	sim_let(l, TI_META, TI_IO_WRITE);
+	sim_lun_die(l);
+	sim_reads(l, 3, 1, 1);
+	sim_reads(l, 4, 1, 2);
+	sim_lun_free(l);
+}
+
+static void lines_that_came_and_went_are_rescued_from_their_places(void **state)
+{
+	struct sim_lun_options o = { .shape.tag_size = 255, .blocks = 1500 };
+	struct sim_lun *l;
+
+	(void)state;
+	o.lun.cache_bytes = 1; /* 36 lines of 94 */
+	l = with_store(&o);
+	for (uint32_t round = 1; round < 4; round++)
+		for (uint32_t i = 0; i < 50; i++)
+			sim_ok(l, sim_write(l, i * 30, 29, round * 100 + i));
+	sim_lun_die(l);
+	for (uint32_t i = 0; i < 50; i++) {
+		sim_reads(l, i * 30, 29, 300 + i);
+		sim_reads(l, i * 30 + 29, 1, 0);
+	}
+	sim_lun_free(l);
+}
+
+static void every_shape_is_rescued(void **state)
+{
+	static const struct sim_lun_options shape[] = {
+		{ .shape = { .block_size = 4096, .salted = true }, .blocks = 700 },
+		{ .shape = { .block_size = 1024, .tag_size = 20, .start_sector = 24 },
+		  .blocks = 700 },
+		{ .shape = { .block_size = 4096, .start_sector = 8 },
+		  .blocks = 700,
+		  .logical_block_size = { 4096, 4096 } },
+		{ .shape = { .tag_size = 3 }, .blocks = 4096, .logical_block_size = { 4096, 512 } },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(shape) / sizeof(shape[0]); i++) {
+		struct sim_lun *l = with_store(&shape[i]);
+
+		sim_ok(l, sim_write(l, 8, 400, 1));
+		sim_lun_die(l);
+		sim_reads(l, 8, 400, 1);
+		sim_reads(l, 0, 8, 0);
+		sim_reads(l, 408, 200, 0);
+		sim_lun_free(l);
+	}
+}
+
+static void last_line_that_the_device_cuts_is_rescued(void **state)
+{
+	struct sim_lun_options o = { .shape.start_sector = 64, .blocks = 1024 + 300 };
+	struct sim_lun *l = with_store(&o);
+
+	(void)state;
+	o.meta_bytes = l->geo.tag_offset + 4096 + 3 * 512;
+	sim_lun_free(l);
+	l = with_store(&o);
+	sim_ok(l, sim_write(l, 1000, 324, 1));
+	sim_lun_die(l);
+	sim_reads(l, 1000, 324, 1);
+	sim_lun_free(l);
+}
+
+static void what_is_on_the_device_already_is_not_written_again(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	sim_ok(l, sim_flush(l));
+	sim_ok(l, sim_write(l, 2000, 1, 1)); /* the file stays: this one is dirty */
+	sim_kill(l->sim);
+	ti_lun_abandon(l->lun);
+	sim_forget(l);
+	assert_int_equal(sim_lun_open(l), 0);
+	assert_int_equal(sim_logged(l, "rescued blocks=1"), 1);
+	for (unsigned i = 0; i < l->events; i++)
+		if (l->event[i].op == TI_IO_WRITE)
+			assert_true(l->event[i].offset >= l->geo.tag_offset + 4096);
+	sim_lun_free(l);
+}
+
+static void rescued_tags_are_durable_before_their_file_goes(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	sim_kill(l->sim);
+	ti_lun_abandon(l->lun);
+	assert_int_equal(sim_lun_open(l), 0);
+	for (uint32_t block = 3; block < 8; block++)
+		assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), block, 1));
+	sim_lun_free(l);
+}
+
+static void clean_close_leaves_no_file(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	assert_true(there_is_a_file());
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	assert_int_equal(sim_lun_close(l), 0);
+	assert_false(there_is_a_file());
+	sim_lun_free(l);
+}
+
+static void close_that_could_not_write_the_tags_leaves_them_in_the_file(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	sim_fail(l, TI_META, TI_IO_WRITE, SIM_EVERYWHERE, SIM_FOR_EVER);
+	assert_int_equal(sim_lun_close(l), -EIO);
+	assert_true(there_is_a_file());
+	sim_mend(l);
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_reads(l, 3, 5, 1);
+	sim_lun_free(l);
+}
+
+static void device_error_during_the_rescue_refuses_the_open_and_keeps_the_file(void **state)
+{
+	static const struct {
+		enum ti_device dev;
+		enum ti_io_op op;
+		const char *name;
+	} fault[] = {
+		{ TI_DATA, TI_IO_READ, "sim-data" },
+		{ TI_META, TI_IO_WRITE, "sim-meta" },
+		{ TI_META, TI_IO_FLUSH, "sim-meta" },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		struct sim_lun *l = with_store(NULL);
+
+		sim_ok(l, sim_write(l, 3, 5, 1));
+		sim_kill(l->sim);
+		ti_lun_abandon(l->lun);
+		l->lun = NULL;
+		sim_fail(l, fault[i].dev, fault[i].op, SIM_EVERYWHERE, 1);
+		assert_int_equal(sim_lun_open(l), -EIO);
+		print_message("%s\n", l->error.text);
+		assert_non_null(strstr(l->error.text, fault[i].name));
+		assert_non_null(strstr(l->error.text, path));
+		assert_true(there_is_a_file());
+		assert_int_equal(sim_lun_open(l), 0);
+		sim_reads(l, 3, 5, 1);
+		sim_lun_free(l);
+	}
+}
+
+static void damaged_block_is_not_made_good(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	sim_contents(l->sim, TI_DATA)[6 * 512 + 9] ^= 4;
+	sim_lun_die(l);
+	sim_reads(l, 3, 3, 1);
+	sim_bad(l, sim_read(l, 0, 16), -EILSEQ, TI_CAUSE_TAG_MISMATCH, 6);
+	sim_lun_free(l);
+}
+
+static void file_that_is_older_than_the_pair_does_no_harm(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	sim_kill(l->sim);
+	ti_lun_abandon(l->lun);
+	/* Somebody without the file works on the pair. */
+	l->options.store_path = NULL;
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_ok(l, sim_write(l, 3, 3, 2));
+	assert_int_equal(sim_lun_close(l), 0);
+	l->options.store_path = path;
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_reads(l, 3, 3, 2);
+	sim_reads(l, 6, 2, 1);
+	sim_lun_free(l);
+}
+
+static void read_only_open_leaves_the_file_alone(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	sim_kill(l->sim);
+	ti_lun_abandon(l->lun);
+	l->options.read_only = true;
+	sim_forget(l);
+	assert_int_equal(sim_lun_open(l), 0);
+	assert_int_equal(sim_lun_close(l), 0);
+	for (unsigned i = 0; i < l->events; i++)
+		assert_int_equal(l->event[i].op, TI_IO_READ);
+	l->options.read_only = false;
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_reads(l, 3, 5, 1);
+	sim_lun_free(l);
+}
+
+static void file_that_cannot_be_made_is_a_warning(void **state)
+{
+	struct sim_lun_options o = { 0 };
+	struct sim_lun *l;
+
+	(void)state;
+	o.lun.store_path = "./no-such-directory/store";
+	l = sim_lun_new(&o);
+	assert_int_equal(sim_logged(l, "warn: unwritten tags will not outlive this process "
+				       "path=./no-such-directory/store"),
+			 1);
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	assert_int_equal(sim_lun_close(l), 0);
+	sim_lun_free(l);
+}
+
+static void file_is_for_its_owner_only(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	sim_lun_free(l);
+}
+
+static void link_at_its_place_is_not_followed(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+	struct stat st;
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	sim_kill(l->sim);
+	ti_lun_abandon(l->lun);
+	assert_int_equal(rename(path, other), 0);
+	assert_int_equal(symlink("other", path), 0);
+	assert_int_equal(sim_lun_open(l), 0);
+	assert_int_equal(sim_logged(l, "rescued"), 0);
+	assert_int_equal(lstat(path, &st), 0);
+	assert_true(S_ISREG(st.st_mode));
+	unlink(other);
+	sim_lun_free(l);
+}
+
+/* Read the file, change it with @spoil, and open: nothing may happen to the pair but what is right.
+ */
+static void opens_with_spoilt_file(void (*spoil)(uint8_t *file, size_t *len, unsigned n),
+				   unsigned times)
+{
+	for (unsigned n = 0; n < times; n++) {
+		struct sim_lun *l = with_store(NULL);
+		uint8_t *file;
+		size_t len;
+		FILE *f;
+
+		sim_ok(l, sim_write(l, 3, 5, 1));
+		sim_kill(l->sim);
+		ti_lun_abandon(l->lun);
+		f = fopen(path, "r+");
+		assert_non_null(f);
+		file = malloc(1 << 20);
+		assert_non_null(file);
+		len = fread(file, 1, 1 << 20, f);
+		assert_in_range(len, 4096, (1 << 20) - 1);
+		spoil(file, &len, n);
+		rewind(f);
+		assert_int_equal(fwrite(file, 1, len, f), len);
+		assert_int_equal(ftruncate(fileno(f), (off_t)len), 0);
+		fclose(f);
+		free(file);
+		assert_int_equal(sim_lun_open(l), 0);
+		/* The five blocks were rescued or were not; nothing else has changed. */
+		sim_reads(l, 0, 3, 0);
+		sim_reads(l, 8, 4000, 0);
+		for (uint32_t block = 3; block < 8; block++) {
+			struct sim_req *r = sim_read(l, block, 1);
+
+			sim_finish(l);
+			if (r->req.result.err == 0)
+				assert_true(sim_holds(l, r, 1));
+		}
+		sim_lun_free(l);
+	}
+}
+
+static void cut_short(uint8_t *file, size_t *len, unsigned n)
+{
+	static const size_t left[] = { 0, 1, 15, 16, 24, 4095, 4096, 8192, 12288 };
+
+	(void)file;
+	*len = left[n];
+}
+
+static void garbage(uint8_t *file, size_t *len, unsigned n)
+{
+	struct sim_random r = { .state = n };
+
+	/* The header is right in every other file. */
+	for (size_t at = n % 2 != 0 ? 24 : 0; at < *len; at++)
+		file[at] = (uint8_t)sim_random(&r);
+}
+
+static void wrong_numbers(uint8_t *file, size_t *len, unsigned n)
+{
+	static const uint64_t number[] = { 0, 1, 5, 1ULL << 40, UINT64_MAX / 4096, UINT64_MAX };
+
+	(void)len;
+	memcpy(file + 16, &number[n], sizeof(uint64_t));
+}
+
+static void wrong_places(uint8_t *file, size_t *len, unsigned n)
+{
+	static const uint64_t place[] = { 2, 4, 5, 1ULL << 52, 1ULL << 63, UINT64_MAX };
+
+	(void)len;
+	for (size_t line = 0; line < 4; line++)
+		memcpy(file + 4096 + line * 8, &place[n], sizeof(uint64_t));
+}
+
+static void spoilt_file_does_no_harm(void **state)
+{
+	(void)state;
+	opens_with_spoilt_file(cut_short, 9);
+	opens_with_spoilt_file(garbage, 20);
+	opens_with_spoilt_file(wrong_numbers, 6);
+	opens_with_spoilt_file(wrong_places, 6);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(acknowledged_write_outlives_the_process),
+		cmocka_unit_test(first_flush_of_the_successor_covers_it),
+		cmocka_unit_test(write_that_was_under_way_matches_or_says_that_it_does_not),
+		cmocka_unit_test(tag_whose_write_was_under_way_is_not_lost),
+		cmocka_unit_test(tag_whose_write_failed_is_not_lost),
+		cmocka_unit_test(tags_in_two_lines_are_rescued_whole),
+		cmocka_unit_test(tag_of_which_one_half_is_on_the_device_is_rescued),
+		cmocka_unit_test(tag_that_changed_while_its_line_was_written_is_not_lost),
+		cmocka_unit_test(lines_that_came_and_went_are_rescued_from_their_places),
+		cmocka_unit_test(every_shape_is_rescued),
+		cmocka_unit_test(last_line_that_the_device_cuts_is_rescued),
+		cmocka_unit_test(what_is_on_the_device_already_is_not_written_again),
+		cmocka_unit_test(rescued_tags_are_durable_before_their_file_goes),
+		cmocka_unit_test(clean_close_leaves_no_file),
+		cmocka_unit_test(close_that_could_not_write_the_tags_leaves_them_in_the_file),
+		cmocka_unit_test(
+			device_error_during_the_rescue_refuses_the_open_and_keeps_the_file),
+		cmocka_unit_test(damaged_block_is_not_made_good),
+		cmocka_unit_test(file_that_is_older_than_the_pair_does_no_harm),
+		cmocka_unit_test(read_only_open_leaves_the_file_alone),
+		cmocka_unit_test(file_that_cannot_be_made_is_a_warning),
+		cmocka_unit_test(file_is_for_its_owner_only),
+		cmocka_unit_test(link_at_its_place_is_not_followed),
+		cmocka_unit_test(spoilt_file_does_no_harm),
+	};
+
+	return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}
