@@ -154,7 +154,7 @@ static int map_old(const char *path, const struct ti_tag_store_pair *pair, struc
 	void *map;
 
 	if (fd < 0)
-		return errno == ELOOP ? -ESTALE : -errno; /* a link: not ours */
+		return -errno;
 	if (fstat(fd, &st) != 0 || pread(fd, &h, sizeof(h), 0) < 0)
 		err = -errno;
 	else if (memcmp(h.magic, magic, sizeof(magic)) != 0 ||
