@@ -41,7 +41,7 @@ for ((round = 1; round <= rounds; round++)); do
 	kill "$writer"
 	wait "$writer" "$noise" || :
 	say "round $round: killed after $before flushed writes"
-	head -n "$before" "$LAB_TMP/acknowledged" | "$LAB_DIR/flushed_writes" check "$disk" "$round"
+	"$LAB_DIR/flushed_writes" check "$disk" "$round" $((before - 1)) <"$LAB_TMP/acknowledged"
 done
 [[ -b $disk ]] || fail 'the disk is gone'
 logout disk
