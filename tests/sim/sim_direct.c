@@ -263,22 +263,31 @@ static void submit_flush(struct world *w, struct op *op)
 	}
 }
 
+/* There is one: max_in_flight is not more than there are. */
+static struct op *new_op(struct world *w)
+{
+	struct op *op = w->op;
+
+	while (op->busy)
+		op++;
+	memset(&op->req, 0, sizeof(op->req));
+	op->busy = true;
+	op->memory = NULL;
+	op->req.owner = op;
+	w->in_flight++;
+	return op;
+}
+
 static void submit_random(struct world *w)
 {
 	unsigned dice = (unsigned)sim_below(&w->random, 100);
 	uint32_t max = sim_chance(&w->random, 20) ? w->blocks : 8;
 	uint32_t first = (uint32_t)sim_below(&w->random, w->blocks);
 	uint32_t count = 1 + (uint32_t)sim_below(&w->random, max);
-	struct op *op = w->op;
+	struct op *op = new_op(w);
 
-	while (op->busy)
-		op++;
 	if (count > w->blocks - first)
 		count = w->blocks - first;
-	memset(&op->req, 0, sizeof(op->req));
-	op->busy = true;
-	op->memory = NULL;
-	op->req.owner = op;
 	op->req.sector = (uint64_t)first * w->spb;
 	op->req.sectors = (uint64_t)count * w->spb;
 	op->id = w->next_id;
@@ -292,7 +301,6 @@ static void submit_random(struct world *w)
 	} else {
 		submit_flush(w, op);
 	}
-	w->in_flight++;
 	ti_lun_submit(w->lun, &op->req);
 }
 
@@ -437,6 +445,30 @@ static int try_open(struct world *w, struct ti_error *error)
 	*error = (struct ti_error){ 0 };
 	return ti_lun_open(&w->lun_options, sim_as_queue(w->sim), sim_as_clock(w->sim), NULL,
 			   &w->lun, error);
+}
+
+/* Nobody asks for anything, and the ticks write out what is old; then, perhaps, somebody flushes.
+ */
+static void quiet_time(struct world *w)
+{
+	struct op *op;
+
+	drain(w);
+	for (unsigned ticks = 0; ticks < 3; ticks++) {
+		while (sim_under_way(w->sim) > 0) {
+			ti_lun_wait(w->lun, TI_CLOCK_NEVER);
+			reap(w);
+		}
+		sim_advance(w->sim, w->lun_options.commit_time_ms * TI_NS_PER_MS);
+		ti_lun_tick(w->lun);
+		reap(w);
+	}
+	if (sim_chance(&w->random, 50)) {
+		op = new_op(w);
+		submit_flush(w, op);
+		ti_lun_submit(w->lun, &op->req);
+		drain(w);
+	}
 }
 
 static void open_lun(struct world *w)
@@ -721,6 +753,8 @@ static void run_world(struct world *w, unsigned steps)
 			set_faults(w);
 		}
 		if (sim_below(&w->random, 250) == 0)
+			quiet_time(w);
+		if (sim_below(&w->random, 100) == 0)
 			power_cut(w);
 		if (w->lun_options.store_path != NULL && !w->flush_broken &&
 		    sim_below(&w->random, 250) == 0)
