@@ -113,6 +113,28 @@ static void flush(struct ti_slot *slot)
 	slot->lun->policy->flush(slot->lun, &slot->flush);
 }
 
+static void flushed_for_read(struct ti_flush_waiter *waiter, const struct ti_result *result)
+{
+	struct ti_slot *slot = (struct ti_slot *)((char *)waiter - offsetof(struct ti_slot, flush));
+
+	if (result->err != 0)
+		ti_slot_fail(slot, result->err, result->cause, slot->req->sector);
+	slot->step = result->err != 0 ? release : ti_part_first;
+	slot->pending = 1;
+	ti_slot_ready(slot);
+}
+
+/*
+ * SBC-4: a read with FUA is of the medium, and what only a volatile cache holds goes to the medium
+ * first.  The range is held: writes to it are complete or have not begun, so that the flush covers
+ * all that is going to be read.
+ */
+static void flush_and_read(struct ti_slot *slot)
+{
+	slot->flush.done = flushed_for_read;
+	slot->lun->policy->flush(slot->lun, &slot->flush);
+}
+
 void ti_request_done(struct ti_slot *slot)
 {
 	bool writes = slot->req->op == TI_REQ_WRITE || slot->req->op == TI_REQ_WRITE_SAME;
@@ -155,7 +177,8 @@ static void start(struct ti_lun *lun, struct ti_request *req)
 	slot->range.exclusive = req->op == TI_REQ_WRITE || req->op == TI_REQ_WRITE_SAME;
 	slot->range.granted = granted;
 	slot->range_held = true;
-	slot->step = ti_part_first;
+	slot->step = !slot->range.exclusive && (req->flags & TI_REQ_FUA) ? flush_and_read
+									 : ti_part_first;
 	slot->pending = 1;
 	if (ti_range_lock(&lun->ranges, &slot->range))
 		ti_slot_ready(slot);
@@ -165,7 +188,8 @@ static void start(struct ti_lun *lun, struct ti_request *req)
 static bool acceptable(const struct ti_lun *lun, const struct ti_request *req,
 		       struct ti_result *result)
 {
-	uint64_t align = lun->io_align / TI_SECTOR_BYTES, want;
+	uint64_t align = lun->io_align / TI_SECTOR_BYTES;
+	uint64_t bytes = req->sectors * TI_SECTOR_BYTES, have;
 	bool writes = req->op == TI_REQ_WRITE || req->op == TI_REQ_WRITE_SAME;
 
 	*result = (struct ti_result){ .sector = req->sector };
@@ -183,10 +207,12 @@ static bool acceptable(const struct ti_lun *lun, const struct ti_request *req,
 		result->cause = TI_CAUSE_READ_ONLY;
 		return false;
 	}
-	want = req->op == TI_REQ_VERIFY	      ? 0
-	       : req->op == TI_REQ_WRITE_SAME ? lun->geo.block_size
-					      : req->sectors * TI_SECTOR_BYTES;
-	if (req->op != TI_REQ_VERIFY && ti_iov_length(req->iov, req->iov_count) != want) {
+	if (req->op == TI_REQ_VERIFY)
+		return true;
+	have = ti_iov_length(req->iov, req->iov_count);
+	if (req->op == TI_REQ_WRITE_SAME
+		    ? have == 0 || have % lun->geo.block_size != 0 || bytes % have != 0
+		    : have != bytes) {
 		result->err = -EINVAL;
 		result->cause = TI_CAUSE_INTERNAL;
 		return false;

@@ -62,14 +62,19 @@ struct ti_lun_options {
 };
 
 enum ti_req_op {
-	TI_REQ_READ,	   /* data into iov, every tag verified */
-	TI_REQ_WRITE,	   /* data from iov */
-	TI_REQ_WRITE_SAME, /* iov holds one block; it is written to every block of the range */
-	TI_REQ_VERIFY,	   /* read and verify; the data goes nowhere, iov is not used */
-	TI_REQ_FLUSH,	   /* sector, sectors and iov are not used */
+	TI_REQ_READ,  /* data into iov, every tag verified */
+	TI_REQ_WRITE, /* data from iov */
+	/* iov holds one block or several; they are written over and over until the range is full,
+	 * whose length is a multiple of theirs */
+	TI_REQ_WRITE_SAME,
+	TI_REQ_VERIFY, /* read and verify; the data goes nowhere, iov is not used */
+	TI_REQ_FLUSH,  /* sector, sectors and iov are not used */
 };
 
-/** Durable on completion: data and tag (WRITE, WRITE_SAME). */
+/**
+ * WRITE, WRITE_SAME: durable on completion, data and tag.  READ, VERIFY: what is read is durable,
+ * data and tag, before it is read; if it cannot be made so, the request fails as a FLUSH does.
+ */
 #define TI_REQ_FUA 0x1U
 
 struct ti_request {
@@ -78,7 +83,7 @@ struct ti_request {
 	unsigned flags;
 	uint64_t sector;	 /* first, 512 bytes each, a multiple of the block size */
 	uint64_t sectors;	 /* count, a multiple of the block size; 0 does nothing */
-	const struct iovec *iov; /* holds exactly sectors * 512 bytes (WRITE_SAME: one block) */
+	const struct iovec *iov; /* holds exactly sectors * 512 bytes (not so WRITE_SAME) */
 	size_t iov_count;
 	void *owner; /* the caller's */
 
@@ -99,6 +104,9 @@ struct ti_lun_stats {
 	uint64_t device_flushes[TI_DEVICES]; /* flushes sent to each device */
 	uint64_t flush_rounds;		     /* pairs: what any number of waiters share */
 	uint64_t tag_lines_read, tag_lines_written;
+	/* Parts that went through a bounce buffer.  The others' data was not copied on its way
+	 * between the caller's memory and the data device. */
+	uint64_t bounced_parts;
 	uint64_t io_errors[TI_DEVICES];
 	bool locked_memory; /* the pools are locked in memory */
 };

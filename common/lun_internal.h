@@ -164,6 +164,10 @@ void ti_part_first(struct ti_slot *slot);
 void ti_part_done(struct ti_slot *slot);
 /** Give the part the memory that the device will use, then call @then; may shorten the part. */
 void ti_part_map(struct ti_slot *slot, void (*then)(struct ti_slot *slot));
+/** A WRITE SAME whose blocks are all alike. */
+bool ti_part_is_uniform(const struct ti_slot *slot);
+/** A cursor at what a WRITE SAME writes to the part's @n-th block. */
+struct ti_iov_cursor ti_part_same(const struct ti_slot *slot, uint32_t n);
 /** Start the part's data transfer; slot->pending counts it. */
 void ti_part_transfer(struct ti_slot *slot, enum ti_io_op op);
 /** Pin the part's tags; slot->pending counts it. */

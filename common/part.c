@@ -76,25 +76,58 @@ static void map_bounce(struct ti_slot *slot)
 	slot->iov_count = 1;
 }
 
-static void fill_bounce(struct ti_slot *slot)
+static void skip_bytes(struct ti_iov_cursor *cursor, size_t bytes)
+{
+	struct iovec piece;
+	size_t taken;
+
+	for (; bytes > 0; bytes -= taken)
+		ti_iov_take(cursor, bytes, &piece, 1, &taken);
+}
+
+bool ti_part_is_uniform(const struct ti_slot *slot)
+{
+	return slot->req->op == TI_REQ_WRITE_SAME &&
+	       ti_iov_length(slot->req->iov, slot->req->iov_count) == slot->lun->geo.block_size;
+}
+
+struct ti_iov_cursor ti_part_same(const struct ti_slot *slot, uint32_t n)
 {
 	const struct ti_request *req = slot->req;
-	size_t len = slot->bounce_iov.iov_len, block = slot->lun->geo.block_size;
+	struct ti_iov_cursor cursor = ti_iov_cursor(req->iov, req->iov_count);
+	uint64_t at = (slot->sector - req->sector) * TI_SECTOR_BYTES +
+		      (uint64_t)n * slot->lun->geo.block_size;
 
-	if (req->op == TI_REQ_WRITE) {
-		ti_iov_copy_out(&slot->cursor, slot->bounce, len);
-	} else if (req->op == TI_REQ_WRITE_SAME && slot->sector == req->sector) {
-		struct ti_iov_cursor cursor = ti_iov_cursor(req->iov, req->iov_count);
+	skip_bytes(&cursor, (size_t)(at % ti_iov_length(req->iov, req->iov_count)));
+	return cursor;
+}
 
-		/* Later parts are never longer: once is enough. */
-		ti_iov_copy_out(&cursor, slot->bounce, block);
-		for (size_t at = block; at < len; at += block)
-			memcpy(slot->bounce + at, slot->bounce, block);
+static void fill_same(struct ti_slot *slot)
+{
+	size_t block = slot->lun->geo.block_size;
+	uint32_t blocks = ti_slot_blocks(slot);
+
+	/* Later parts are never longer: once is enough. */
+	if (ti_part_is_uniform(slot) && slot->sector != slot->req->sector)
+		return;
+	for (uint32_t n = 0; n < blocks; n++) {
+		struct ti_iov_cursor cursor = ti_part_same(slot, n);
+
+		ti_iov_copy_out(&cursor, slot->bounce + n * block, block);
 	}
+}
+
+static void fill_bounce(struct ti_slot *slot)
+{
+	if (slot->req->op == TI_REQ_WRITE)
+		ti_iov_copy_out(&slot->cursor, slot->bounce, slot->bounce_iov.iov_len);
+	else if (slot->req->op == TI_REQ_WRITE_SAME)
+		fill_same(slot);
 }
 
 static void part_bounced(struct ti_slot *slot)
 {
+	slot->lun->stats.bounced_parts++;
 	map_bounce(slot);
 	fill_bounce(slot);
 	slot->after_map(slot);
@@ -229,14 +262,10 @@ void ti_part_pin(struct ti_slot *slot, bool overwrite)
 static void locate_next(struct ti_slot *slot)
 {
 	struct ti_iov_cursor cursor = ti_iov_cursor(slot->iov, slot->iov_count);
-	size_t unit = slot->lun->io_align, taken, skip = slot->located;
+	size_t unit = slot->lun->io_align, taken;
 	struct ti_io *io = &slot->io;
-	struct iovec piece;
 
-	while (skip > 0) {
-		ti_iov_take(&cursor, skip, &piece, 1, &taken);
-		skip -= taken;
-	}
+	skip_bytes(&cursor, slot->located);
 	io->iov_count =
 		(unsigned)ti_iov_take(&cursor, unit, slot->locate_iov, TI_HASH_MAX_PIECES, &taken);
 	assert(taken == unit);

@@ -98,7 +98,7 @@ static void write_mapped(struct ti_slot *slot)
 	struct ti_lun *lun = slot->lun;
 	struct ti_iov_cursor data = ti_iov_cursor(slot->iov, slot->iov_count);
 
-	if (slot->req->op == TI_REQ_WRITE_SAME)
+	if (ti_part_is_uniform(slot))
 		ti_hash_same(&lun->hash, slot->sector, slot->bounce, ti_slot_blocks(slot),
 			     slot->tags);
 	else

@@ -80,7 +80,7 @@ static void insert(struct ti_slot *slot)
 	slot->sectors = blocks * slot->lun->geo.sectors_per_block;
 	for (uint32_t n = 0; n < blocks; n++) {
 		if (req->op == TI_REQ_WRITE_SAME) {
-			struct ti_iov_cursor same = ti_iov_cursor(req->iov, req->iov_count);
+			struct ti_iov_cursor same = ti_part_same(slot, n);
 
 			ti_journal_insert(j, first_block(slot) + n, &same);
 		} else {

@@ -10,8 +10,6 @@
  */
 #include "cdb.h"
 
-#include <string.h>
-
 #include "libtcmu_common.h"
 
 #include "iov.h"
@@ -90,32 +88,13 @@ int ti_cmd_read_write(const struct ti_row *row, struct ti_command *cmd)
 		return status;
 
 	cmd->request.op = writes ? TI_REQ_WRITE : TI_REQ_READ;
-	/* A read is always served by the device, so FUA asks nothing more of it. */
-	if (writes && row->cdb_len != 6 && (cmd->cdb[1] & FUA))
+	if (row->cdb_len != 6 && (cmd->cdb[1] & FUA))
 		cmd->request.flags = TI_REQ_FUA;
 	cmd->request.lba = extent.lba;
 	cmd->request.blocks = extent.blocks;
 	cmd->request.iov = cmd->iov;
 	cmd->request.iov_count = cmd->iov_count;
 	return TI_STS_REQUEST;
-}
-
-/*
- * The engine repeats an integrity block.  A LUN block of several of them must repeat itself, which
- * zeroes and all usual patterns do.
- */
-static bool block_repeats(const struct ti_command *cmd)
-{
-	uint32_t unit = cmd->facts->integrity_block;
-	uint8_t block[TI_MAX_BLOCK_SIZE];
-	struct ti_iov_cursor cursor = ti_iov_cursor(cmd->iov, cmd->iov_count);
-
-	if (unit == cmd->facts->block_size)
-		return true;
-	if (cmd->iov[0].iov_len < unit) /* tcmu's pieces are pages */
-		return false;
-	ti_iov_copy_out(&cursor, block, cmd->facts->block_size);
-	return memcmp(block, block + unit, cmd->facts->block_size - unit) == 0;
 }
 
 int ti_cmd_write_same(const struct ti_row *row, struct ti_command *cmd)
@@ -150,8 +129,6 @@ int ti_cmd_write_same(const struct ti_row *row, struct ti_command *cmd)
 	status = check_buffer(cmd, cmd->facts->block_size, count_byte(row));
 	if (status != TCMU_STS_OK)
 		return status;
-	if (!block_repeats(cmd))
-		return ti_bad_field(cmd, 0, -1);
 	cmd->request.iov = cmd->iov;
 	cmd->request.iov_count = cmd->iov_count;
 	return TI_STS_REQUEST;

@@ -44,7 +44,6 @@
 /** One engine request under way.  From a pool. */
 struct ti_context {
 	struct ti_request request;
-	struct iovec piece;    /* the request's memory, if it is not all of the command's */
 	struct tcmur_cmd *cmd; /* NULL: nobody waits for it (IMMED) */
 	SLIST_ENTRY(ti_context) link;
 };

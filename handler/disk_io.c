@@ -95,14 +95,6 @@ static void fill_request(struct ti_disk *disk, struct ti_context *context,
 	request->sectors = command->request.blocks * sectors;
 	request->iov = command->request.iov;
 	request->iov_count = command->request.iov_count;
-	if (request->op == TI_REQ_WRITE_SAME &&
-	    disk->facts.integrity_block < disk->facts.block_size) {
-		/* The rest of the block repeats this. */
-		context->piece.iov_base = request->iov[0].iov_base;
-		context->piece.iov_len = disk->facts.integrity_block;
-		request->iov = &context->piece;
-		request->iov_count = 1;
-	}
 }
 
 /* --- before the engine is there --- */

@@ -285,18 +285,19 @@ iscsi_logout() {
 }
 
 # loop_login NAME: the same through tcm_loop; quicker to set up and without a network's cost.
+# The names are of NAA type 5: rtslib takes one of type 6 for another name, and then every later targetcli fails.
 loop_login() {
 	local name dir tpg n
 	requires_module tcm_loop sd_mod sg
 	name=$(backstore_name "$1")
 	n=$(lab_new tcmloop)
-	dir=$configfs/target/loopback/naa.6001405$(printf '%09x' $((16#$(md5sum <<<"$n" | cut -c1-8))))
+	dir=$configfs/target/loopback/naa.5001405$(printf '%09x' $((16#$(md5sum <<<"$n" | cut -c1-8))))
 	tpg=$dir/tpgt_1
 	target_dir $configfs/target/loopback
 	mkdir "$dir" "$tpg"
 	echo "$dir" >"$LAB_TMP/tcmloop.$1"
 	at_end loop_logout "$1"
-	echo "naa.6001405$(printf '%09x' $((16#$(md5sum <<<"i$n" | cut -c1-8))))" >"$tpg/nexus"
+	echo "naa.5001405$(printf '%09x' $((16#$(md5sum <<<"i$n" | cut -c1-8))))" >"$tpg/nexus"
 	mkdir "$tpg/lun/lun_0"
 	ln -s "$(backstore_dir "$name")" "$tpg/lun/lun_0/backstore"
 	wait_for 20 loop_disk "$1"

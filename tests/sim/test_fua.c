@@ -149,17 +149,117 @@ static void plain_write_is_not_flushed(void **state)
 	sim_lun_free(l);
 }
 
-static void fua_read_is_an_ordinary_read(void **state)
+static struct sim_req *with_fua(struct sim_lun *l, enum ti_req_op op, uint32_t block,
+				uint32_t count)
 {
-	struct sim_lun *l = sim_lun_new(NULL);
+	struct sim_req *r = sim_prepare(l, op, block, count, 0);
+
+	r->req.flags = TI_REQ_FUA;
+	return sim_submit(l, r);
+}
+
+static void fua_read_is_of_what_is_durable(void **state)
+{
+	static const enum ti_req_op ops[] = { TI_REQ_READ, TI_REQ_VERIFY };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct sim_lun *l = sim_lun_new(NULL);
+		struct sim_req *read;
+
+		sim_ok(l, sim_write(l, 2, 1, 1));
+		sim_hold(l->sim, true);
+		read = with_fua(l, ops[i], 2, 1);
+		sim_go(l);
+		sim_let(l, TI_DATA, TI_IO_FLUSH);
+		sim_let(l, TI_META, TI_IO_WRITE);
+		assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_READ), 0);
+		sim_let(l, TI_META, TI_IO_FLUSH);
+		assert_true(sim_has_data(l, sim_durable(l->sim, TI_DATA), 2, 1));
+		assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), 2, 1));
+		assert_false(read->back);
+		sim_let(l, TI_DATA, TI_IO_READ);
+		sim_ok(l, read);
+		assert_true(ops[i] == TI_REQ_VERIFY || sim_holds(l, read, 1));
+		sim_lun_free(l);
+	}
+}
+
+static void fua_read_in_mode_journal_is_of_what_is_committed(void **state)
+{
+	struct sim_lun_options o = { .lun.mode = TI_MODE_JOURNAL };
+	struct sim_lun *l = sim_lun_new(&o);
 	struct sim_req *read;
 
 	(void)state;
 	sim_ok(l, sim_write(l, 2, 1, 1));
-	read = sim_prepare(l, TI_REQ_READ, 2, 1, 0);
-	read->req.flags = TI_REQ_FUA;
-	sim_ok(l, sim_submit(l, read));
+	sim_hold(l->sim, true);
+	read = with_fua(l, TI_REQ_READ, 2, 1);
+	sim_go(l);
+	sim_let(l, TI_META, TI_IO_WRITE);
+	assert_false(read->back);
+	sim_let(l, TI_META, TI_IO_FLUSH);
+	sim_ok(l, read);
 	assert_true(sim_holds(l, read, 1));
+	sim_lun_cut(l);
+	sim_reads(l, 2, 1, 1);
+	sim_lun_free(l);
+}
+
+/* Else it could read what completes between the flush and the read. */
+static void fua_read_flushes_only_when_it_holds_its_range(void **state)
+{
+	struct sim_lun *l = tags_loaded();
+	struct sim_req *write = sim_write(l, 2, 1, 1), *read = with_fua(l, TI_REQ_READ, 2, 1);
+
+	(void)state;
+	sim_go(l);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_FLUSH), 0);
+	sim_let(l, TI_DATA, TI_IO_WRITE);
+	assert_true(write->back);
+	sim_let(l, TI_DATA, TI_IO_FLUSH);
+	sim_let(l, TI_META, TI_IO_WRITE);
+	sim_let(l, TI_META, TI_IO_FLUSH);
+	assert_true(sim_has_data(l, sim_durable(l->sim, TI_DATA), 2, 1));
+	sim_ok(l, read);
+	assert_true(sim_holds(l, read, 1));
+	sim_lun_free(l);
+}
+
+static void fua_read_of_a_clean_pair_flushes_nothing(void **state)
+{
+	struct sim_lun *l = sim_lun_new(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write_fua(l, 2, 1, 1));
+	sim_forget(l);
+	sim_ok(l, with_fua(l, TI_REQ_READ, 2, 1));
+	assert_int_equal(sim_started(l, TI_DATA, TI_IO_FLUSH), 0);
+	assert_int_equal(sim_started(l, TI_META, TI_IO_FLUSH), 0);
+	sim_lun_free(l);
+}
+
+static void fua_read_fails_if_its_flush_does(void **state)
+{
+	struct sim_lun *l = sim_lun_new(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 2, 1, 1));
+	sim_fail(l, TI_DATA, TI_IO_FLUSH, SIM_EVERYWHERE, 1);
+	sim_bad(l, with_fua(l, TI_REQ_READ, 2, 1), -EIO, TI_CAUSE_DATA_FLUSH, 2);
+	/* Without FUA it is readable all the same, and nobody is kept from writing. */
+	sim_reads(l, 2, 1, 1);
+	sim_ok(l, sim_write(l, 2, 1, 3));
+	sim_lun_free(l);
+}
+
+static void plain_read_is_not_flushed(void **state)
+{
+	struct sim_lun *l = sim_lun_new(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 2, 1, 1));
+	sim_reads(l, 2, 1, 1);
 	assert_int_equal(sim_stats(l).flush_rounds, 0);
 	sim_lun_free(l);
 }
@@ -175,7 +275,12 @@ int main(void)
 		cmocka_unit_test(fua_write_that_completes_during_a_round_waits_for_the_next),
 		cmocka_unit_test(fua_write_that_failed_is_not_flushed),
 		cmocka_unit_test(plain_write_is_not_flushed),
-		cmocka_unit_test(fua_read_is_an_ordinary_read),
+		cmocka_unit_test(fua_read_is_of_what_is_durable),
+		cmocka_unit_test(fua_read_in_mode_journal_is_of_what_is_committed),
+		cmocka_unit_test(fua_read_flushes_only_when_it_holds_its_range),
+		cmocka_unit_test(fua_read_of_a_clean_pair_flushes_nothing),
+		cmocka_unit_test(fua_read_fails_if_its_flush_does),
+		cmocka_unit_test(plain_read_is_not_flushed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

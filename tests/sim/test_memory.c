@@ -112,6 +112,64 @@ static void write_same_and_verify_use_bounce_buffers(void **state)
 	sim_lun_free(l);
 }
 
+/*
+ * WRITE SAME of three blocks over and over: also through parts that end in the middle of the three,
+ * from scattered memory, and in the journal's pieces.
+ */
+static void write_same_repeats_several_blocks(void **state)
+{
+	static const uint32_t parts[] = { 512, 2048, 65536 };
+
+	(void)state;
+	for (unsigned i = 0; i < 6; i++) {
+		struct sim_lun_options o = {
+			.lun.mode = i < 3 ? TI_MODE_DIRECT : TI_MODE_JOURNAL,
+			.lun.max_part_bytes = parts[i % 3],
+		};
+		struct sim_lun *l = sim_lun_new(&o);
+		struct sim_req *same = sim_prepare(l, TI_REQ_WRITE, 5, 3, 1);
+		struct sim_req *read = sim_prepare(l, TI_REQ_READ, 4, 32, 0);
+		uint8_t want[512];
+
+		same->req.op = TI_REQ_WRITE_SAME;
+		same->req.sectors = 30;
+		sim_scatter(same, 100, 7);
+		for (uint32_t n = 0; n < 3; n++) {
+			struct ti_iov_cursor cursor = ti_iov_cursor(same->iov, same->req.iov_count);
+			uint8_t skipped[2 * 512];
+
+			ti_iov_copy_out(&cursor, skipped, n * 512);
+			sim_content(l, 5 + n, 1, want);
+			ti_iov_copy_in(&cursor, want, 512);
+		}
+		same->submitted = true;
+		ti_lun_submit(l->lun, &same->req);
+		sim_ok(l, same);
+		sim_ok(l, sim_submit(l, read)); /* every tag matches */
+		for (uint32_t n = 0; n < 32; n++) {
+			sim_content(l, n == 0 || n == 31 ? 4 + n : 5 + (n - 1) % 3,
+				    n == 0 || n == 31 ? 0 : 1, want);
+			assert_memory_equal(read->memory + n * 512, want, 512);
+		}
+		sim_lun_free(l);
+	}
+}
+
+static void write_same_of_what_does_not_fit_is_refused(void **state)
+{
+	struct sim_lun *l = sim_lun_new(NULL);
+	struct sim_req *r = sim_prepare(l, TI_REQ_WRITE, 5, 3, 1);
+
+	(void)state;
+	r->req.op = TI_REQ_WRITE_SAME;
+	r->req.sectors = 31;
+	r->submitted = true;
+	ti_lun_submit(l->lun, &r->req);
+	sim_bad(l, r, -EINVAL, TI_CAUSE_INTERNAL, 5);
+	sim_reads(l, 5, 31, 0);
+	sim_lun_free(l);
+}
+
 static void unaligned_request_of_many_parts_keeps_its_order(void **state)
 {
 	struct sim_lun_options o = { .lun.max_part_bytes = 2048 };
@@ -321,6 +379,8 @@ int main(void)
 		cmocka_unit_test(blocks_in_odd_pieces_go_through_a_bounce_buffer),
 		cmocka_unit_test(blocks_in_pieces_of_sectors_need_no_bounce_buffer),
 		cmocka_unit_test(write_same_and_verify_use_bounce_buffers),
+		cmocka_unit_test(write_same_repeats_several_blocks),
+		cmocka_unit_test(write_same_of_what_does_not_fit_is_refused),
 		cmocka_unit_test(unaligned_request_of_many_parts_keeps_its_order),
 		cmocka_unit_test(request_that_is_aligned_in_parts_only_is_carried_out_whole),
 		cmocka_unit_test(request_of_more_pieces_than_a_part_may_have_is_cut),

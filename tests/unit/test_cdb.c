@@ -181,7 +181,7 @@ static void reads_of_every_length_are_decoded(void **state)
 	expect_request(f, TI_REQ_READ, 0, 0x1f0203, 4);
 	run(f, CDB(0x08, 0, 0, 0, 0, 0), NULL, 256 * 512);
 	expect_request(f, TI_REQ_READ, 0, 0, 256);
-	run(f, CDB(0x28, 0x18, 0xf1, 2, 3, 4, 0, 0, 5, 0), NULL, 5 * 512);
+	run(f, CDB(0x28, 0x10, 0xf1, 2, 3, 4, 0, 0, 5, 0), NULL, 5 * 512);
 	expect_request(f, TI_REQ_READ, 0, 0xf1020304, 5);
 	run(f, CDB(0xa8, 0, 0xf1, 2, 3, 4, 0, 0, 0, 5, 0, 0), NULL, 5 * 512);
 	expect_request(f, TI_REQ_READ, 0, 0xf1020304, 5);
@@ -192,10 +192,18 @@ static void reads_of_every_length_are_decoded(void **state)
 	assert_false(f->command.request.detached);
 }
 
-static void writes_carry_fua(void **state)
+static void reads_and_writes_carry_fua(void **state)
 {
 	struct fixture *f = *state;
 
+	run(f, CDB(0x08, 0, 0, 1, 1, 0), NULL, 512);
+	expect_request(f, TI_REQ_READ, 0, 1, 1);
+	run(f, CDB(0x28, 0x18, 0, 0, 0, 1, 0, 0, 1, 0), NULL, 512);
+	expect_request(f, TI_REQ_READ, TI_REQ_FUA, 1, 1);
+	run(f, CDB(0xa8, 0x08, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0), NULL, 512);
+	expect_request(f, TI_REQ_READ, TI_REQ_FUA, 1, 1);
+	run(f, CDB(0x88, 0x08, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0), NULL, 512);
+	expect_request(f, TI_REQ_READ, TI_REQ_FUA, 1, 1);
 	run(f, CDB(0x0a, 0x08, 0, 1, 1, 0), NULL, 512); /* part of the address there */
 	expect_out_of_range(f, 0x080001);
 	run(f, CDB(0x0a, 0, 0, 1, 1, 0), NULL, 512);
@@ -371,19 +379,21 @@ static void write_same_unmaps_nothing(void **state)
 	}
 }
 
-static void a_block_of_several_integrity_blocks_must_repeat_itself(void **state)
+static void write_same_repeats_a_block_of_several_integrity_blocks(void **state)
 {
 	struct fixture *f = *state;
-	uint8_t block[4096];
 
 	lun(f, 4096);
 	f->facts.integrity_block = 512;
-	memset(block, 7, sizeof(block));
-	run(f, CDB(0x41, 0, 0, 0, 0, 9, 0, 0, 2, 0), block, sizeof(block));
+	run(f, CDB(0x41, 0, 0, 0, 0, 9, 0, 0, 2, 0), NULL, 4096);
 	expect_request(f, TI_REQ_WRITE_SAME, 0, 9, 2);
-	block[4095] = 8;
-	run(f, CDB(0x41, 0, 0, 0, 0, 9, 0, 0, 2, 0), block, sizeof(block));
-	expect_bad_field(f, 0);
+	assert_ptr_equal(f->command.request.iov, f->iov);
+	run(f, CDB(0x41, 0, 0, 0, 0, 9, 0, 0, 2, 0), NULL, 512);
+	expect_bad_field(f, 7);
+	/* Without data, a block of zeroes is enough. */
+	run(f, CDB(0x93, 0x01, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 3, 0, 0), NULL, 0);
+	expect_request(f, TI_REQ_WRITE_SAME, 0, 9, 3);
+	assert_int_equal(f->command.request.iov->iov_len, 512);
 }
 
 static void synchronize_cache_checks_its_range(void **state)
@@ -656,7 +666,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(rows_are_in_order),
 		TEST(reads_of_every_length_are_decoded),
-		TEST(writes_carry_fua),
+		TEST(reads_and_writes_carry_fua),
 		TEST(blocks_of_4096_are_counted_as_such),
 		TEST(protection_information_is_refused),
 		TEST(naca_is_refused),
@@ -667,7 +677,7 @@ int main(void)
 		TEST(write_same_repeats_a_block),
 		TEST(write_same_without_data_writes_zeroes),
 		TEST(write_same_unmaps_nothing),
-		TEST(a_block_of_several_integrity_blocks_must_repeat_itself),
+		TEST(write_same_repeats_a_block_of_several_integrity_blocks),
 		TEST(synchronize_cache_checks_its_range),
 		TEST(what_the_core_does_badly_is_refused),
 		TEST(capacity_is_fully_provisioned),

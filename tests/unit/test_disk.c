@@ -248,6 +248,8 @@ static void pound(struct fixture *f, unsigned rounds, unsigned seed)
 		case 0:
 			rw(&x->c, READ_10, x->lba, (uint16_t)x->blocks, x->data,
 			   (size_t)x->blocks * f->block_size);
+			if (n % 7 == 0)
+				x->c.cdb[1] = 0x08; /* FUA */
 			break;
 		case 1:
 		case 2:
@@ -297,6 +299,13 @@ static void blocks_of_4096_work_alike(void **state)
 {
 	open_with(*state, 4096, 4096, 5);
 	pound(*state, 1000, 4);
+}
+
+/* Also WRITE SAME of a block whose integrity blocks differ. */
+static void blocks_of_several_integrity_blocks_work_alike(void **state)
+{
+	open_with(*state, 512, 4096, 5);
+	pound(*state, 1000, 5);
 }
 
 static void a_waiting_command_may_find_the_lun_smaller(void **state)
@@ -527,6 +536,7 @@ int main(void)
 		TEST(commands_wait_for_contexts_in_line),
 		TEST(one_context_is_enough),
 		TEST(blocks_of_4096_work_alike),
+		TEST(blocks_of_several_integrity_blocks_work_alike),
 		TEST(a_waiting_command_may_find_the_lun_smaller),
 		TEST(immed_is_answered_at_once_and_close_waits_for_it),
 		TEST(compound_commands_need_no_stack),
