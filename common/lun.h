@@ -54,8 +54,8 @@ struct ti_lun_options {
 	unsigned bounce_buffers; /* of max_part_bytes; 0: 4 */
 	unsigned journal_watermark; /* percent; 0: 50.  Fuller, the journal is written out */
 	unsigned commit_time_ms;    /* dirty tags are written out after this; 0: 10000 */
-	/* A file on tmpfs, of this pair's own, in which unwritten tags outlive the process; NULL:
-	 * none.  See tag_store.h.  Used during the open only. */
+	/* The name of files on tmpfs, of this pair's own, in which what has been acknowledged
+	 * outlives the process; NULL: none.  See store_file.h.  Used during the open only. */
 	const char *store_path;
 	bool read_only;	  /* writes fail with -EROFS; nothing is ever written */
 	bool defer_start; /* ti_lun_start() is called later */

@@ -21,6 +21,7 @@
 #include "iov.h"
 #include "lun.h"
 #include "range_lock.h"
+#include "store_file.h"
 #include "tag_cache.h"
 
 /* Pieces of memory that one part may have without being copied to a bounce buffer. */
@@ -107,6 +108,8 @@ struct ti_lun {
 	struct ti_hash hash;
 	struct ti_tag_cache *cache;
 	struct ti_tag_store *store; /* the cache's memory, if it is to outlive us */
+	char *store_path;	    /* its name; NULL: nothing is to outlive us */
+	int inherited[TI_DEVICES];  /* flushes that had failed before a predecessor was killed */
 	struct ti_flusher flusher;
 	struct ti_range_locks ranges;
 	struct ti_journal *journal; /* policy_journal.c */
@@ -181,6 +184,9 @@ void ti_part_locate(struct ti_slot *slot, void (*then)(struct ti_slot *slot));
 void ti_read_from_device(struct ti_slot *slot);
 
 /* lun_open.c */
+
+/** The pair, for those who keep files of it. */
+struct ti_store_pair ti_lun_store_pair(struct ti_lun *lun);
 
 /** Mode direct: what a journal still holds goes to its places, then it is erased.  Blocks. */
 int ti_lun_empty_journal(struct ti_lun *lun, struct ti_error *error);

@@ -117,6 +117,9 @@ static void flush_failed(void *ctx, enum ti_device dev, int error)
 	       "flush failed: what was written since the last good flush may be lost, and every "
 	       "flush fails until the LUN is opened again device=%s error=%s",
 	       lun->queue->dev[dev].name, strerror(-error));
+	/* A start that failed acknowledged nothing, and the next one does all of it again. */
+	if (lun->started)
+		ti_tag_store_broken(lun->store, dev, error);
 }
 
 /* The largest part: what the option says, what the tag scratch and a pin can take. */
@@ -166,20 +169,27 @@ static int allocate(struct ti_lun *lun, unsigned depth, unsigned bounces)
 	return 0;
 }
 
-/* Bring home what a predecessor left, then make room for what we may leave. */
-static int open_store(struct ti_lun *lun, const char *path, size_t lines, struct ti_error *error)
+struct ti_store_pair ti_lun_store_pair(struct ti_lun *lun)
 {
-	const struct ti_tag_store_pair pair = {
+	return (struct ti_store_pair){
 		.queue = lun->queue, .sb = &lun->sb, .geo = &lun->geo, .hash = &lun->hash
 	};
+}
+
+/* Bring home what a predecessor left, then make room for what we may leave. */
+static int open_store(struct ti_lun *lun, size_t lines, struct ti_error *error)
+{
+	const struct ti_store_pair pair = ti_lun_store_pair(lun);
+	const char *path = lun->store_path;
 	int err;
 
 	if (path == NULL || lun->read_only)
 		return 0;
-	err = ti_tag_store_rescue(path, &pair, &lun->log, error);
+	err = ti_tag_store_rescue(path, &pair, &lun->log, lun->inherited, error);
 	if (err != 0)
 		return err;
-	err = ti_tag_store_open(path, &pair, lines, &lun->locked_memory, &lun->store);
+	err = ti_tag_store_open(path, &pair, lines, lun->inherited, &lun->locked_memory,
+				&lun->store);
 	if (err != 0)
 		ti_log(&lun->log, TI_LOG_WARN,
 		       "unwritten tags will not outlive this process path=%s error=%s", path,
@@ -207,7 +217,7 @@ static int open_memory(struct ti_lun *lun, const struct ti_lun_options *o, struc
 	if (depth > MAX_QUEUE_DEPTH)
 		depth = MAX_QUEUE_DEPTH;
 	lun->part_sectors = part_sectors(lun, max_part);
-	err = open_store(lun, o->store_path, cache.lines, error);
+	err = open_store(lun, cache.lines, error);
 	if (err != 0)
 		return err;
 	cache.store = lun->store;
@@ -254,16 +264,24 @@ static int open_layout(struct ti_lun *lun, const struct ti_lun_options *o, struc
 	return 0;
 }
 
-/* @clean: nothing that the store holds is missing on the devices. */
+/* @clean: nothing that the tag store holds is missing on the devices. */
 static void release(struct ti_lun *lun, bool clean)
 {
 	if (lun->policy->close != NULL)
 		lun->policy->close(lun);
 	ti_tag_cache_close(lun->cache);
 	ti_tag_store_close(lun->store, clean);
+	free(lun->store_path);
 	ti_memory_put(lun->pool, lun->pool_bytes);
 	ti_hash_destroy(&lun->hash);
 	free(lun);
+}
+
+/* Does the tag store say that a flush has failed? */
+static bool is_broken(const struct ti_lun *lun)
+{
+	return lun->store != NULL &&
+	       (lun->store->broken[TI_DATA] != 0 || lun->store->broken[TI_META] != 0);
 }
 
 /* No I/O of the engine's is under way: its memory may go. */
@@ -284,6 +302,16 @@ static void quiesce(struct ti_lun *lun, struct ti_request_list *finished)
 	}
 }
 
+/* Free a LUN that could not be started.  What a replay that failed has left behind, the journal has
+ * all of it. */
+static void give_up(struct ti_lun *lun)
+{
+	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
+
+	quiesce(lun, &finished);
+	release(lun, !is_broken(lun));
+}
+
 int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct ti_clock *clock,
 		const struct ti_log *log, struct ti_lun **out, struct ti_error *error)
 {
@@ -301,6 +329,13 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 		lun->log = *log;
 	lun->read_only = o->read_only;
 	lun->locked_memory = true;
+	if (o->store_path != NULL) {
+		lun->store_path = strdup(o->store_path);
+		if (lun->store_path == NULL) {
+			free(lun);
+			return ti_error_set(error, -ENOMEM, "out of memory");
+		}
+	}
 	ti_range_locks_init(&lun->ranges);
 	STAILQ_INIT(&lun->free);
 	STAILQ_INIT(&lun->ready);
@@ -318,7 +353,7 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 	if (err == 0 && lun->policy->open != NULL)
 		err = lun->policy->open(lun, error);
 	if (err != 0) {
-		release(lun, true);
+		release(lun, !is_broken(lun));
 		return err;
 	}
 	/* Half of it: what became dirty between two ticks is written at the second. */
@@ -329,7 +364,7 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 		       "memory of the I/O path could not be locked: do not swap to this LUN");
 	err = o->defer_start ? 0 : ti_lun_start(lun, error);
 	if (err != 0) {
-		ti_lun_close(lun);
+		give_up(lun);
 		return err;
 	}
 	*out = lun;
@@ -340,8 +375,20 @@ int ti_lun_start(struct ti_lun *lun, struct ti_error *error)
 {
 	int err = lun->policy->start(lun, error);
 
-	lun->started = err == 0;
-	return err;
+	if (err != 0)
+		return err;
+	lun->started = true;
+	/* Only now: what the start itself has written, its own flushes have covered. */
+	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++) {
+		if (lun->inherited[dev] == 0)
+			continue;
+		lun->flusher.broken[dev] = lun->inherited[dev];
+		ti_log(&lun->log, TI_LOG_ERR,
+		       "a flush failed before tcmu-runner was killed: every flush fails until the "
+		       "LUN is closed and opened again device=%s error=%s",
+		       lun->queue->dev[dev].name, strerror(-lun->inherited[dev]));
+	}
+	return 0;
 }
 
 int ti_lun_close(struct ti_lun *lun)
@@ -351,9 +398,7 @@ int ti_lun_close(struct ti_lun *lun)
 	int err;
 
 	if (!lun->started) {
-		/* What a replay that failed has left behind: the journal has all of it. */
-		quiesce(lun, &finished);
-		release(lun, true);
+		give_up(lun);
 		return 0;
 	}
 	assert(lun->slots_busy == 0 && STAILQ_EMPTY(&lun->waiting));
@@ -368,6 +413,10 @@ int ti_lun_close(struct ti_lun *lun)
 		err = err != 0 ? err : stopped;
 		quiesce(lun, &finished);
 	}
+	/* Whoever closes the LUN is told of a flush that has failed: the next open is a new start.
+	 */
+	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++)
+		ti_tag_store_broken(lun->store, dev, 0);
 	release(lun, err == 0);
 	return err;
 }
@@ -376,5 +425,5 @@ void ti_lun_abandon(struct ti_lun *lun)
 {
 	if (lun == NULL)
 		return;
-	release(lun, lun->cache != NULL && !ti_tag_cache_dirty(lun->cache));
+	release(lun, !ti_tag_cache_dirty(lun->cache) && !is_broken(lun));
 }

@@ -1,128 +1,82 @@
 /* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
 /* Copyright (c) 2026 The tcmu-integrity authors */
 /*
- * See tag_store.h.  The file: a page of header, the places, padding to a page, the lines.  It never
- * leaves this machine's memory, so its integers are the machine's own.
+ * See tag_store.h.  The file: a page of header, the places, padding to a page, the lines.
  */
 #include "tag_store.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "memory.h"
 #include "tag_cache.h"
 
-#define PAGE 4096U
-
-static const char magic[16] = "ti-tag-store-1";
-
-/* Whose tags these are.  Compared as bytes: no padding. */
-struct identity {
-	uint64_t data_bytes, meta_bytes;
-	uint64_t start_sector, tag_offset, provided_sectors;
-	uint32_t block_size, tag_size;
-	uint8_t salt[TI_SALT_BYTES];
-};
-
-_Static_assert(sizeof(struct identity) == 48 + TI_SALT_BYTES, "no padding");
+static const char magic[TI_STORE_MAGIC_BYTES] = "ti-tag-store-2";
 
 struct header {
-	char magic[16];
+	struct ti_store_head head;
 	uint64_t lines;
-	struct identity identity;
+	uint64_t broken[TI_DEVICES];
 };
-
-static struct identity identify(const struct ti_tag_store_pair *pair)
-{
-	struct identity id = {
-		.data_bytes = pair->queue->dev[TI_DATA].size,
-		.meta_bytes = pair->queue->dev[TI_META].size,
-		.start_sector = pair->geo->start_sector,
-		.tag_offset = pair->geo->tag_offset,
-		.provided_sectors = pair->geo->provided_sectors,
-		.block_size = pair->geo->block_size,
-		.tag_size = pair->geo->tag_size,
-	};
-
-	memcpy(id.salt, pair->sb->salt, sizeof(id.salt));
-	return id;
-}
 
 static size_t places_bytes(size_t lines)
 {
-	return (lines * sizeof(uint64_t) + PAGE - 1) / PAGE * PAGE;
+	return (lines * sizeof(uint64_t) + TI_STORE_PAGE - 1) / TI_STORE_PAGE * TI_STORE_PAGE;
 }
 
 static size_t file_bytes(size_t lines)
 {
-	return PAGE + places_bytes(lines) + lines * TI_LINE_BYTES;
+	return TI_STORE_PAGE + places_bytes(lines) + lines * TI_LINE_BYTES;
 }
 
-static void lay_out(struct ti_tag_store *s, void *map, size_t lines)
+static struct header *header(const struct ti_tag_store *s)
 {
-	s->map = map;
-	s->map_bytes = file_bytes(lines);
+	return (struct header *)(void *)s->file.map;
+}
+
+static void lay_out(struct ti_tag_store *s, size_t lines)
+{
 	s->lines = lines;
-	s->place = (uint64_t *)(void *)((uint8_t *)map + PAGE);
-	s->data = (uint8_t *)map + PAGE + places_bytes(lines);
+	s->broken = header(s)->broken;
+	s->place = (uint64_t *)(void *)(s->file.map + TI_STORE_PAGE);
+	s->data = s->file.map + TI_STORE_PAGE + places_bytes(lines);
 }
 
-/* A full /run breaks the whole machine: take at most half of what is free. */
-static int reserve(int fd, size_t bytes)
+static int create(const char *path, const struct ti_store_pair *pair, size_t lines,
+		  const int broken[TI_DEVICES], bool *locked, struct ti_tag_store *s)
 {
-	struct statvfs fs;
+	int err = ti_store_file_create(path, magic, pair, file_bytes(lines), locked, &s->file);
 
-	if (fstatvfs(fd, &fs) != 0)
-		return -errno;
-	if ((uint64_t)fs.f_bavail * fs.f_frsize / 2 < bytes)
-		return -ENOSPC;
-	/* Every page is there from the start: a lack of them shows here, not in the I/O path. */
-	return -posix_fallocate(fd, 0, (off_t)bytes);
+	if (err != 0)
+		return err;
+	header(s)->lines = lines;
+	lay_out(s, lines);
+	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++)
+		ti_tag_store_broken(s, dev, broken[dev]);
+	err = ti_store_file_publish(&s->file);
+	if (err != 0)
+		ti_store_file_close(&s->file, false);
+	return err;
 }
 
-int ti_tag_store_open(const char *path, const struct ti_tag_store_pair *pair, size_t lines,
-		      bool *locked, struct ti_tag_store **store)
+int ti_tag_store_open(const char *path, const struct ti_store_pair *pair, size_t lines,
+		      const int broken[TI_DEVICES], bool *locked, struct ti_tag_store **store)
 {
 	struct ti_tag_store *s = calloc(1, sizeof(*s));
-	struct header *h;
-	void *map;
-	int fd, err = 0;
+	int err;
 
 	if (s == NULL)
 		return -ENOMEM;
-	s->path = strdup(path);
-	unlink(path);
-	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	err = s->path == NULL ? -ENOMEM : fd < 0 ? -errno : reserve(fd, file_bytes(lines));
-	if (err != 0)
-		goto out;
-	map = mmap(NULL, file_bytes(lines), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd,
-		   0);
-	if (map == MAP_FAILED) {
-		err = -errno;
-		goto out;
-	}
-	if (mlock(map, file_bytes(lines)) != 0)
-		*locked = false;
-	lay_out(s, map, lines);
-	h = map;
-	h->lines = lines;
-	h->identity = identify(pair);
-	memcpy(h->magic, magic, sizeof(magic));
-out:
-	if (fd >= 0)
-		close(fd);
+	err = create(path, pair, lines, broken, locked, s);
 	if (err != 0) {
-		if (fd >= 0)
-			unlink(path);
-		free(s->path);
+		/* Nothing in the old file is needed.  Perhaps its room is. */
+		unlink(path);
+		err = create(path, pair, lines, broken, locked, s);
+	}
+	if (err != 0) {
 		free(s);
 		return err;
 	}
@@ -130,47 +84,36 @@ out:
 	return 0;
 }
 
+void ti_tag_store_broken(struct ti_tag_store *s, enum ti_device dev, int error)
+{
+	if (s != NULL)
+		ti_store_put(&s->broken[dev], (uint64_t)-error);
+}
+
 void ti_tag_store_close(struct ti_tag_store *s, bool remove)
 {
 	if (s == NULL)
 		return;
-	if (remove)
-		unlink(s->path);
-	munmap(s->map, s->map_bytes);
-	free(s->path);
+	ti_store_file_close(&s->file, remove);
 	free(s);
 }
 
-/*
- * Map a predecessor's file for reading.  Returns 0, -ENOENT if there is none, -ESTALE if it is none
- * of this pair's, or the error because of which it cannot be looked at.
- */
-static int map_old(const char *path, const struct ti_tag_store_pair *pair, struct ti_tag_store *s)
+/* Map a predecessor's file for reading; errors as ti_store_file_map(). */
+static int map_old(const char *path, const struct ti_store_pair *pair, struct ti_tag_store *s)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), err = 0;
-	struct identity ours = identify(pair);
-	struct header h = { .lines = 0 };
-	struct stat st;
-	void *map;
+	int err = ti_store_file_map(path, magic, pair, TI_STORE_LOOK, NULL, &s->file);
+	uint64_t lines;
 
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &st) != 0 || pread(fd, &h, sizeof(h), 0) < 0)
-		err = -errno;
-	else if (memcmp(h.magic, magic, sizeof(magic)) != 0 ||
-		 memcmp(&h.identity, &ours, sizeof(ours)) != 0 || h.lines == 0 ||
-		 h.lines >= SIZE_MAX / (2 * TI_LINE_BYTES) ||
-		 (uint64_t)st.st_size != file_bytes((size_t)h.lines))
-		err = -ESTALE;
-	if (err == 0) {
-		map = mmap(NULL, file_bytes((size_t)h.lines), PROT_READ, MAP_PRIVATE, fd, 0);
-		if (map == MAP_FAILED)
-			err = -errno;
-		else
-			lay_out(s, map, (size_t)h.lines);
+	if (err != 0)
+		return err;
+	lines = header(s)->lines;
+	if (lines == 0 || lines > s->file.bytes / TI_LINE_BYTES ||
+	    s->file.bytes != file_bytes((size_t)lines)) {
+		ti_store_file_close(&s->file, false);
+		return -ESTALE;
 	}
-	close(fd);
-	return err;
+	lay_out(s, (size_t)lines);
+	return 0;
 }
 
 /* A line of the file and the place it belongs to. */
@@ -351,8 +294,18 @@ static int rescue(struct rescue *r)
 	return good ? 0 : r->err;
 }
 
-int ti_tag_store_rescue(const char *path, const struct ti_tag_store_pair *pair,
-			const struct ti_log *log, struct ti_error *error)
+static void inherit_broken(const struct ti_tag_store *old, int broken[TI_DEVICES])
+{
+	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++) {
+		if (old->broken[dev] == 0)
+			continue;
+		/* Whatever number stands there, it says that a flush has failed. */
+		broken[dev] = old->broken[dev] < 4096 ? -(int)old->broken[dev] : -EIO;
+	}
+}
+
+int ti_tag_store_rescue(const char *path, const struct ti_store_pair *pair,
+			const struct ti_log *log, int broken[TI_DEVICES], struct ti_error *error)
 {
 	const struct ti_device_info *meta = &pair->queue->dev[TI_META];
 	struct ti_tag_store old = { 0 };
@@ -377,11 +330,12 @@ int ti_tag_store_rescue(const char *path, const struct ti_tag_store_pair *pair,
 			"cannot look at the tags that a killed tcmu-runner left in %s: %s; "
 			"mend that, or delete the file if they are not needed",
 			path, strerror(-err));
+	inherit_broken(&old, broken);
 	r.area_on_disk = (pair->geo->tag_bytes + TI_LINE_BYTES - 1) / TI_LINE_BYTES * TI_LINE_BYTES;
 	if (r.area_on_disk > room)
 		r.area_on_disk = room - room % meta->logical_block_size;
 	err = rescue(&r);
-	munmap(old.map, old.map_bytes);
+	ti_store_file_close(&old.file, false);
 	if (err != 0)
 		return ti_error_set(
 			error, err,

@@ -9,6 +9,9 @@
  * with the place that it belongs to while it is newer than the device; the successor puts them
  * there.
  *
+ * The file also says whether a device's flush has failed, which must not be forgotten either: in
+ * every mode, for every LUN has a tag cache.
+ *
  * Little in the file is believed.  It must be of a pair of the same sizes, layout and salt, and a
  * tag is taken from it only if the one on the device does not match the block and the one in the
  * file does.  What remains: if somebody else writes to the pair between the kill and our next open,
@@ -22,45 +25,39 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "blockdev.h"
 #include "error.h"
-#include "geometry.h"
-#include "hash.h"
 #include "log.h"
+#include "store_file.h"
 
 struct ti_tag_store {
 	size_t lines;
-	uint64_t *place; /* per line: its index in the tag area + 1 while it is dirty, else 0 */
-	uint8_t *data;	 /* lines of TI_LINE_BYTES, page-aligned */
-
-	void *map;
-	size_t map_bytes;
-	char *path;
-};
-
-/** The pair that a store belongs to. */
-struct ti_tag_store_pair {
-	struct ti_queue *queue;
-	const struct ti_superblock *sb;
-	const struct ti_geometry *geo;
-	const struct ti_hash *hash;
+	uint64_t *broken; /* per device: errno of its first failed flush, positive; 0: none */
+	uint64_t *place;  /* per line: its index in the tag area + 1 while it is dirty, else 0 */
+	uint8_t *data;	  /* lines of TI_LINE_BYTES, page-aligned */
+	struct ti_store_file file;
 };
 
 /**
- * If a killed predecessor has left a file at @path, bring its tags to the metadata device, durably.
- * A file of another pair (other sizes, layout or salt) is none.  A block that cannot be read keeps
- * its old tag.  Allocates; blocks.  Returns 0 (also if there is no file), or what the metadata
- * device or the file system said: then the file is kept for the next try.
+ * If a killed predecessor has left a file at @path, bring its tags to the metadata device, durably;
+ * @broken gets what it says of failed flushes (0 or a negative errno for each device).  A file of
+ * another pair is none.  A block that cannot be read keeps its old tag.  Allocates; blocks.
+ * Returns 0 (also if there is no file), or what the metadata device or the file system said: then
+ * the file is kept for the next try.
  */
-int ti_tag_store_rescue(const char *path, const struct ti_tag_store_pair *pair,
-			const struct ti_log *log, struct ti_error *error);
+int ti_tag_store_rescue(const char *path, const struct ti_store_pair *pair,
+			const struct ti_log *log, int broken[TI_DEVICES], struct ti_error *error);
 
 /**
- * Make a fresh file of @lines lines, mapped and locked (*@locked as in ti_memory_get()).  Whatever
- * was at @path is replaced.  Returns 0 or negative errno.
+ * Make a fresh file of @lines lines, mapped and locked (*@locked as in ti_memory_get()), which says
+ * @broken.  It takes the place of what was at @path at once.  Returns 0 or negative errno; then
+ * nothing is left at @path.
  */
-int ti_tag_store_open(const char *path, const struct ti_tag_store_pair *pair, size_t lines,
-		      bool *locked, struct ti_tag_store **store);
+int ti_tag_store_open(const char *path, const struct ti_store_pair *pair, size_t lines,
+		      const int broken[TI_DEVICES], bool *locked, struct ti_tag_store **store);
+
+/** Note that a flush of @dev has failed with @error (negative errno); 0: that it is forgotten.
+ * NULL is fine.  io path. */
+void ti_tag_store_broken(struct ti_tag_store *store, enum ti_device dev, int error);
 
 /** Unmap; @remove: nothing in it is needed any more, delete the file.  NULL is fine. */
 void ti_tag_store_close(struct ti_tag_store *store, bool remove);

@@ -17,6 +17,7 @@
 #include "pair.h"
 #include "say.h"
 #include "store.h"
+#include "store_file.h"
 #include "thread.h"
 
 /* A journal of usual size without entries is read in this time, so that a LUN is ready when it
@@ -119,7 +120,7 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 {
 	struct ti_pair_options pair;
 	struct ti_lun_options lun;
-	char store[128];
+	char store[TI_STORE_PATH_BYTES];
 	struct ti_disk *disk = calloc(1, sizeof(*disk));
 	int err;
 
@@ -142,7 +143,8 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	err = ti_store_path(config, store, sizeof(store));
 	if (err)
 		ti_say(dev, TI_LOG_WARN,
-		       "unwritten tags will not outlive tcmu-runner dir=" TI_STORE_DIR " error=%s",
+		       "acknowledged writes will not outlive a kill of tcmu-runner "
+		       "dir=" TI_STORE_DIR " error=%s",
 		       strerror(-err));
 	else
 		lun.store_path = store;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
 /* Copyright (c) 2026 The tcmu-integrity authors */
 /*
- * Where a LUN keeps what must outlive the runner but not the machine: a file in /run for each
+ * Where a LUN keeps what must outlive the runner but not the machine: files in /run for each
  * metadata device, so that whoever opens the pair next finds what a killed runner left.
  */
 #ifndef TI_STORE_H
@@ -11,11 +11,9 @@
 
 #include "config.h"
 
-#define TI_STORE_DIR "/run/tcmu-integrity"
-
 /**
- * The file for @config's metadata device, in @path.  Makes the directory.  The device's number or
- * the file's inode names it, so every path to it leads to the same file.  Main thread.
+ * The name of the files for @config's metadata device, in @path.  Makes their directory.  Main
+ * thread.
  * Returns 0 or negative errno; -EMEDIUMTYPE if the directory is not on tmpfs.
  */
 int ti_store_path(const struct ti_config *config, char *path, size_t size);

@@ -439,7 +439,9 @@ static void drain(struct world *w)
 
 static int try_open(struct world *w, struct ti_error *error)
 {
-	w->flush_broken = false;
+	/* Only a store remembers a flush that has failed. */
+	if (w->lun_options.store_path == NULL || access(w->lun_options.store_path, F_OK) != 0)
+		w->flush_broken = false;
 	w->data_write_faults = w->data_write_failures = 0;
 	w->meta_read_faults = w->meta_read_failures = 0;
 	*error = (struct ti_error){ 0 };
@@ -645,6 +647,7 @@ static void close_and_open(struct world *w)
 			}
 		}
 	}
+	w->flush_broken = false; /* who closes is told */
 	sim_power_cut(w->sim);
 	open_lun(w);
 	check_medium(w);
@@ -756,8 +759,7 @@ static void run_world(struct world *w, unsigned steps)
 			quiet_time(w);
 		if (sim_below(&w->random, 100) == 0)
 			power_cut(w);
-		if (w->lun_options.store_path != NULL && !w->flush_broken &&
-		    sim_below(&w->random, 250) == 0)
+		if (w->lun_options.store_path != NULL && sim_below(&w->random, 250) == 0)
 			runner_killed(w);
 		if (sim_below(&w->random, 500) == 0)
 			close_and_open(w);

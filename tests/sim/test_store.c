@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "sim_lun.h"
+#include "store_file.h"
 
 static char directory[] = "./ti-store-XXXXXX";
 static char path[sizeof(directory) + 16], other[sizeof(directory) + 16];
@@ -583,6 +584,97 @@ static void spoilt_file_does_no_harm(void **state)
 	opens_with_spoilt_file(wrong_places, 6);
 }
 
+/* --- flushes that failed --- */
+
+static void failed_flush_is_not_forgotten_with_the_process(void **state)
+{
+	(void)state;
+	for (unsigned n = 0; n < 3; n++) {
+		struct sim_lun_options o = { .lun.mode =
+						     n == 2 ? TI_MODE_JOURNAL : TI_MODE_DIRECT };
+		enum ti_device dev = n == 0 ? TI_DATA : TI_META;
+		enum ti_cause cause = n == 0 ? TI_CAUSE_DATA_FLUSH : TI_CAUSE_META_FLUSH;
+		struct sim_lun *l = with_store(&o);
+
+		sim_fail(l, dev, TI_IO_FLUSH, 0, 1);
+		sim_ok(l, sim_write(l, 3, 5, 1));
+		sim_bad(l, sim_flush(l), -EIO, cause, 0);
+		/* Twice: the successor's successor does not know better. */
+		for (unsigned i = 0; i < 2; i++) {
+			sim_lun_die(l);
+			assert_int_equal(sim_logged(l, "before tcmu-runner was killed"), i + 1);
+			sim_reads(l, 3, 5, 1);
+			sim_bad(l, sim_flush(l), -EIO, cause, 0);
+			sim_bad(l, sim_write_fua(l, 30, 1, 1), -EIO, cause, 30);
+		}
+		/* Whoever closes it is told, and the next open starts anew. */
+		assert_int_equal(sim_lun_close(l), -EIO);
+		assert_int_equal(sim_lun_open(l), 0);
+		sim_ok(l, sim_flush(l));
+		assert_int_equal(sim_lun_close(l), 0);
+		assert_false(there_is_a_file());
+		sim_lun_free(l);
+	}
+}
+
+static void open_that_fails_does_not_forget_a_failed_flush(void **state)
+{
+	struct sim_lun_options o = { .lun.mode = TI_MODE_JOURNAL };
+	struct sim_lun *l = with_store(&o);
+
+	(void)state;
+	sim_fail(l, TI_META, TI_IO_FLUSH, 0, 1);
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	sim_bad(l, sim_flush(l), -EIO, TI_CAUSE_META_FLUSH, 0);
+	sim_kill(l->sim);
+	ti_lun_abandon(l->lun);
+	l->lun = NULL;
+	sim_fail(l, TI_META, TI_IO_READ, l->geo.journal_offset, 1);
+	assert_int_equal(sim_lun_open(l), -EIO);
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_bad(l, sim_flush(l), -EIO, TI_CAUSE_META_FLUSH, 0);
+	sim_lun_free(l);
+}
+
+/* --- the files' names --- */
+
+static void files_of_a_pair_are_found_by_its_metadata_device(void **state)
+{
+	char meta[sizeof(directory) + 16], link[sizeof(directory) + 16], name[TI_STORE_PATH_BYTES];
+	char journal[TI_STORE_PATH_BYTES + 16];
+	struct ti_store_found found;
+
+	(void)state;
+	(void)snprintf(meta, sizeof(meta), "%s/meta", directory);
+	(void)snprintf(link, sizeof(link), "%s/link", directory);
+	assert_int_equal(ti_store_find(directory, meta, 0, &found), -ENOENT);
+	assert_int_equal(close(open(meta, O_CREAT | O_WRONLY, 0600)), 0);
+	assert_int_equal(symlink("meta", link), 0);
+	assert_int_equal(ti_store_find(directory, meta, 0, &found), 0);
+	assert_int_equal(found.count, 0);
+	assert_int_equal(ti_store_find("./no-such-directory", meta, 0, &found), 0);
+	assert_int_equal(found.count, 0);
+
+	assert_int_equal(ti_store_name(directory, meta, 8, name, sizeof(name)), 0);
+	(void)snprintf(journal, sizeof(journal), "%s.journal", name);
+	assert_int_equal(close(open(journal, O_CREAT | O_WRONLY, 0600)), 0);
+	assert_int_equal(ti_store_find(directory, link, 8, &found), 0);
+	assert_int_equal(found.count, 1);
+	assert_string_equal(found.path[0], journal);
+	assert_int_equal(close(open(name, O_CREAT | O_WRONLY, 0600)), 0);
+	assert_int_equal(ti_store_find(directory, link, 8, &found), 0);
+	assert_int_equal(found.count, 2);
+	assert_string_equal(found.path[0], name);
+	assert_string_equal(found.path[1], journal);
+	assert_int_equal(ti_store_find(directory, link, 0, &found), 0);
+	assert_int_equal(found.count, 0);
+	assert_int_equal(ti_store_name(directory, meta, 0, found.path[1], 10), -ENAMETOOLONG);
+	unlink(name);
+	unlink(journal);
+	unlink(link);
+	unlink(meta);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -612,6 +704,9 @@ int main(void)
 		cmocka_unit_test(file_is_for_its_owner_only),
 		cmocka_unit_test(link_at_its_place_is_not_followed),
 		cmocka_unit_test(spoilt_file_does_no_harm),
+		cmocka_unit_test(failed_flush_is_not_forgotten_with_the_process),
+		cmocka_unit_test(open_that_fails_does_not_forget_a_failed_flush),
+		cmocka_unit_test(files_of_a_pair_are_found_by_its_metadata_device),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);
