@@ -225,7 +225,8 @@ int cli_check(int argc, char **argv)
 		return syntax_complain(syntax.verb, "--data-device DATA is missing");
 	hash = ti_hash_find(options.integrity);
 	if (!hash)
-		return syntax_complain(syntax.verb, "the digest '%s' is not known here; crc32c is",
+		return syntax_complain(syntax.verb,
+				       "the digest '%s' is not known here; " TI_HASH_NAMES " are",
 				       options.integrity);
 	return check(&options, hash, printer_for(options.json));
 }

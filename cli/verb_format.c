@@ -116,7 +116,8 @@ static int check_options(const struct options *o, const struct ti_hash_ops **has
 			o->bitmap_sectors_per_bit);
 	*hash = ti_hash_find(o->integrity);
 	if (!*hash)
-		return syntax_complain(syntax.verb, "the digest '%s' is not known here; crc32c is",
+		return syntax_complain(syntax.verb,
+				       "the digest '%s' is not known here; " TI_HASH_NAMES " are",
 				       o->integrity);
 	return 0;
 }

@@ -3,7 +3,7 @@
 /*
  * Verdicts, block by block, merged into ranges.
  *
- * A chunk whose reads succeeded is hashed as a whole and compared with one memcmp(); only when that
+ * A chunk whose reads succeeded is hashed as a whole and compared at once; only when that
  * differs are single blocks looked at.  A chunk with a failed read is read again in ever smaller
  * pieces until the unreadable ones are as small as the device's logical blocks, so that one bad
  * sector does not hide the megabyte around it.
@@ -139,7 +139,8 @@ static void compare_blocks(struct check *c, const struct ti_sweep_chunk *chunk)
 	for (size_t i = 0; i < chunk->blocks; i++) {
 		const uint8_t *found = chunk->tags + i * tag_size;
 
-		if (c->verdict[i] != GOOD || !memcmp(found, c->expected + i * tag_size, tag_size))
+		if (c->verdict[i] != GOOD ||
+		    ti_secret_equal(found, c->expected + i * tag_size, tag_size))
 			continue;
 		c->verdict[i] =
 			all_zero(found, tag_size) ? TI_CHECK_NEVER_WRITTEN : TI_CHECK_MISMATCH;
@@ -163,7 +164,7 @@ static int visit(void *ctx, const struct ti_sweep_chunk *chunk)
 	ti_hash_blocks(&c->hash, chunk->first_block * c->geo->sectors_per_block, &cursor,
 		       chunk->blocks, c->expected);
 	c->report->checked_sectors += chunk->blocks * c->geo->sectors_per_block;
-	if (!failed && !memcmp(c->expected, chunk->tags, chunk->blocks * c->geo->tag_size))
+	if (!failed && ti_secret_equal(c->expected, chunk->tags, chunk->blocks * c->geo->tag_size))
 		return 0;
 	compare_blocks(c, chunk);
 	for (size_t i = 0; i < chunk->blocks; i++) {
@@ -192,10 +193,9 @@ int ti_check(struct ti_queue *q, const struct ti_geometry *geo,
 	memset(report->bad_sectors, 0, sizeof(report->bad_sectors));
 	memset(report->ranges, 0, sizeof(report->ranges));
 
-	err = ti_hash_init(&c.hash, options->hash, geo->block_size, geo->tag_size, options->salt);
+	err = ti_hash_prepare(&c.hash, options->hash, options->hash_key, geo, options->salt, error);
 	if (err)
-		return ti_error_set(error, err, "the digest %s cannot be prepared: %s",
-				    options->hash->name, strerror(-err));
+		return err;
 	c.blocks_max = ti_sweep_chunk_blocks(q, geo, sweep.kind);
 	c.expected = malloc(c.blocks_max * geo->tag_size);
 	c.verdict = malloc(c.blocks_max);

@@ -35,7 +35,8 @@ struct ti_check_range {
 
 struct ti_check_options {
 	const struct ti_hash_ops *hash;
-	const uint8_t *salt; /* of a salted pair, else NULL */
+	const struct ti_secret *hash_key; /* of a keyed digest, else NULL */
+	const uint8_t *salt;		  /* of a salted pair, else NULL */
 	/* Blocks whose newest version is in the journal and has been verified there: what the
 	 * devices hold in their places does not count.  May be NULL. */
 	const struct ti_journal_overlay *overlay;

@@ -48,6 +48,17 @@ static int check_blocks(const struct ti_queue *q, const struct ti_geometry *geo,
 			    q->dev[TI_DATA].name, least, geo->block_size, least);
 }
 
+/* Before anything is written: a digest without its key, or one that this host refuses. */
+static int check_hash(const struct ti_format_plan *plan, struct ti_error *error)
+{
+	struct ti_hash hash;
+	int err = ti_hash_prepare(&hash, plan->hash, plan->hash_key, &plan->geo, NULL, error);
+
+	if (!err)
+		ti_hash_destroy(&hash);
+	return err;
+}
+
 static int get_salt(const uint8_t *given, uint8_t *salt, struct ti_error *error)
 {
 	if (given) {
@@ -77,6 +88,7 @@ int ti_format_plan(const struct ti_queue *q, const struct ti_format_options *opt
 
 	memset(plan, 0, sizeof(*plan));
 	plan->hash = options->hash;
+	plan->hash_key = options->hash_key;
 	plan->fill = options->fill;
 	if (!shape.tag_size)
 		shape.tag_size = options->hash->digest_size;
@@ -87,6 +99,9 @@ int ti_format_plan(const struct ti_queue *q, const struct ti_format_options *opt
 	if (err)
 		return err;
 	err = ti_sweep_check_devices(q, &plan->geo, error);
+	if (err)
+		return err;
+	err = check_hash(plan, error);
 	if (err || !shape.salted)
 		return err;
 	return get_salt(options->salt, plan->sb.salt, error);
@@ -191,11 +206,10 @@ static int write_tags(struct ti_queue *q, const struct ti_format_plan *plan,
 
 	if (plan->fill == TI_FORMAT_NO_WIPE)
 		return 0;
-	err = ti_hash_init(&hash, plan->hash, plan->geo.block_size, plan->geo.tag_size,
-			   salted ? plan->sb.salt : NULL);
+	err = ti_hash_prepare(&hash, plan->hash, plan->hash_key, &plan->geo,
+			      salted ? plan->sb.salt : NULL, error);
 	if (err)
-		return ti_error_set(error, err, "the digest %s cannot be prepared: %s",
-				    plan->hash->name, strerror(-err));
+		return err;
 	err = ti_sweep(q, &plan->geo, &hash, &sweep, error);
 	ti_hash_destroy(&hash);
 	return err;

@@ -30,13 +30,15 @@ enum ti_format_fill {
 
 struct ti_format_options {
 	const struct ti_hash_ops *hash;
-	struct ti_format_shape shape; /* tag_size 0: the digest's size */
+	const struct ti_secret *hash_key; /* of a keyed digest, else NULL; in use until written */
+	struct ti_format_shape shape;	  /* tag_size 0: the digest's size */
 	enum ti_format_fill fill;
 	const uint8_t *salt; /* TI_SALT_BYTES for a salted pair; NULL: random ones */
 };
 
 struct ti_format_plan {
 	const struct ti_hash_ops *hash;
+	const struct ti_secret *hash_key; /* the caller's */
 	enum ti_format_fill fill;
 	struct ti_superblock sb;
 	struct ti_geometry geo;

@@ -12,6 +12,7 @@
 #include "journal_format.h"
 #include "journal_scan.h"
 #include "memory.h"
+#include "secret.h"
 
 static int by_number(const void *a, const void *b)
 {
@@ -60,7 +61,7 @@ static bool matches(const struct ti_geometry *geo, const struct ti_hash *hash, u
 		memcpy(data + s * TI_SECTOR_BYTES + TI_JOURNAL_COMMIT_ID_OFFSET,
 		       entry + ti_journal_last_bytes_offset(s), sizeof(struct ti_le64));
 	ti_hash_same(hash, sector, data, 1, tag);
-	return memcmp(tag, entry + ti_journal_entry_tag_offset(geo), geo->tag_size) == 0;
+	return ti_secret_equal(tag, entry + ti_journal_entry_tag_offset(geo), geo->tag_size);
 }
 
 static int take_section(const char *name, const struct ti_geometry *geo, const struct ti_hash *hash,

@@ -81,9 +81,9 @@ static bool verify(struct ti_journal *j, uint32_t i, uint32_t n, uint64_t sector
 
 	ti_journal_restore(j, i, n);
 	ti_hash_blocks(&j->lun->hash, sector, &cursor, 1, tag);
-	return memcmp(tag,
-		      section + ti_journal_entry_offset(geo, n) + ti_journal_entry_tag_offset(geo),
-		      geo->tag_size) == 0;
+	return ti_secret_equal(
+		tag, section + ti_journal_entry_offset(geo, n) + ti_journal_entry_tag_offset(geo),
+		geo->tag_size);
 }
 
 /* Make section @i's entries known.  Everything in them is checked. */

@@ -76,20 +76,18 @@ int ti_lun_empty_journal(struct ti_lun *lun, struct ti_error *error)
 	return err;
 }
 
-static int open_hash(struct ti_lun *lun, const char *name, struct ti_error *error)
+static int open_hash(struct ti_lun *lun, const char *name, const struct ti_secret *key,
+		     struct ti_error *error)
 {
 	const struct ti_hash_ops *ops = ti_hash_find(name);
-	int err;
 
 	if (ops == NULL)
-		return ti_error_set(error, -EOPNOTSUPP, "the digest '%s' is not known; crc32c is",
+		return ti_error_set(error, -EOPNOTSUPP,
+				    "the digest '%s' is not known; " TI_HASH_NAMES
+				    " and hmac-... of the cryptographic ones are",
 				    name);
-	err = ti_hash_init(&lun->hash, ops, lun->geo.block_size, lun->geo.tag_size,
-			   lun->sb.flags & TI_SB_FIXED_HMAC ? lun->sb.salt : NULL);
-	if (err != 0)
-		return ti_error_set(error, err, "cannot prepare the digest %s: %s", name,
-				    strerror(-err));
-	return 0;
+	return ti_hash_prepare(&lun->hash, ops, key, &lun->geo,
+			       lun->sb.flags & TI_SB_FIXED_HMAC ? lun->sb.salt : NULL, error);
 }
 
 static void cache_wrote(void *ctx, int result)
@@ -344,7 +342,7 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 	STAILQ_INIT(&lun->finished);
 	err = open_layout(lun, o, error);
 	if (err == 0)
-		err = open_hash(lun, o->hash != NULL ? o->hash : "crc32c", error);
+		err = open_hash(lun, o->hash != NULL ? o->hash : "crc32c", o->hash_key, error);
 	if (err == 0)
 		err = ti_superblock_check_supported(&lun->sb, queue->dev[TI_META].name, error);
 	if (err == 0)

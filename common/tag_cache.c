@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "memory.h"
+#include "secret.h"
 #include "tag_cache_internal.h"
 #include "tag_store.h"
 
@@ -363,7 +364,7 @@ size_t ti_tag_cache_compare(const struct ti_tag_pin *pin, const uint8_t *tags, s
 		size_t len;
 		const uint8_t *p = piece(pin, i, &len);
 
-		if (memcmp(p, tags + at, len) != 0)
+		if (!ti_secret_equal(p, tags + at, len))
 			return count_differences(pin, tags, tag_size, count, first);
 		at += len;
 	}

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "memory.h"
+#include "secret.h"
 #include "tag_cache.h"
 
 static const char magic[TI_STORE_MAGIC_BYTES] = "ti-tag-store-2";
@@ -240,14 +241,14 @@ static bool rescue_line(struct rescue *r, uint64_t index)
 		     block++) {
 			size_t at = (size_t)(block * size - base * TI_LINE_BYTES);
 
-			if (memcmp(r->disk + at, r->kept + at, size) == 0)
+			if (ti_secret_equal(r->disk + at, r->kept + at, size))
 				continue;
 			if (!hash_block(r, block, tag)) {
 				r->unreadable++;
 				continue;
 			}
-			if (memcmp(tag, r->disk + at, size) == 0 ||
-			    memcmp(tag, r->kept + at, size) != 0)
+			if (ti_secret_equal(tag, r->disk + at, size) ||
+			    !ti_secret_equal(tag, r->kept + at, size))
 				continue;
 			memcpy(r->disk + at, tag, size);
 			changed = true;

@@ -15,6 +15,7 @@ enum kind {
 	KIND_PATH,
 	KIND_NUMBER,
 	KIND_WORD,
+	KIND_DIGEST,
 	KIND_LATER, /* known, and not supported yet */
 };
 
@@ -38,19 +39,6 @@ static const struct word backends[] = {
 	{ "uring", TI_BACKEND_URING, false },
 	{ "threads", TI_BACKEND_THREADS, false },
 	{ NULL, 0, false },
-};
-
-enum hash_word {
-	HASH_CRC32C,
-};
-
-static const char *const hash_names[] = {
-	[HASH_CRC32C] = "crc32c",
-};
-
-static const struct word hashes[] = {
-	{ "crc32c", HASH_CRC32C, false }, { "sha256", 0, true }, { "hmac-sha256", 0, true },
-	{ "xxhash64", 0, true },	  { NULL, 0, false },
 };
 
 enum key_id {
@@ -87,7 +75,7 @@ struct key {
 static const struct key keys[] = {
 	[KEY_META] = { .name = "meta", .kind = KIND_PATH },
 	[KEY_MODE] = { .name = "mode", .kind = KIND_WORD, .words = modes },
-	[KEY_HASH] = { .name = "hash", .kind = KIND_WORD, .words = hashes },
+	[KEY_HASH] = { .name = "hash", .kind = KIND_DIGEST },
 	[KEY_START] = NUMBER("start", start_sectors, 0, 1ULL << 54, "sectors of 512 bytes"),
 	[KEY_CACHE_MB] = NUMBER("cache_mb", cache_mb, 1, 65536, "MiB"),
 	[KEY_QUEUE_DEPTH] = NUMBER("queue_depth", queue_depth, 1, 1024, "requests"),
@@ -112,7 +100,10 @@ static const char description[] =
 	"separate metadata (tcmu-integrity format META --data-device DATA makes it). Keys:\n"
 	"  mode=journal           data and tag change together or not at all (the default)\n"
 	"  mode=direct            no crash protection between data and tags\n"
-	"  hash=crc32c            what the tags are (so far the only one)\n"
+	"  hash=NAME              what the tags are (crc32c); also crc32, xxhash64, sha1, sha256, "
+	"sha384,\n"
+	"                         sha512, sha3-256, sha3-512, blake2b-256, blake2b-512, "
+	"blake2s-256\n"
 	"  start=SECTORS          of the superblock on the metadata device, 512 bytes each (0)\n"
 	"  cache_mb=MIB           memory for tags (16)\n"
 	"  queue_depth=N          requests worked on at once (128)\n"
@@ -253,12 +244,26 @@ static int set_word(const struct key *key, const char *value, struct ti_config *
 	case KEY_BACKEND:
 		out->backend = (enum ti_backend)word;
 		break;
-	case KEY_HASH:
-		out->hash = hash_names[word];
-		break;
 	default:
 		break;
 	}
+	return 0;
+}
+
+static int set_digest(const struct key *key, const char *value, struct ti_config *out,
+		      struct ti_error *error)
+{
+	const struct ti_hash_ops *ops = ti_hash_find(value);
+
+	if (!ops)
+		return ti_error_set(error, -EINVAL,
+				    "config string: %s=%s is unknown; it can be: " TI_HASH_NAMES,
+				    key->name, value);
+	if (ops->keyed)
+		return ti_error_set(error, -EOPNOTSUPP,
+				    "config string: %s=%s is not supported yet, for it needs a key",
+				    key->name, value);
+	out->hash = ops->name;
 	return 0;
 }
 
@@ -272,6 +277,8 @@ static int set_key(const struct key *key, const char *value, struct ti_config *o
 		return set_number(key, value, out, error);
 	case KIND_WORD:
 		return set_word(key, value, out, error);
+	case KIND_DIGEST:
+		return set_digest(key, value, out, error);
 	case KIND_LATER:
 		break;
 	}
@@ -357,7 +364,7 @@ int ti_config_parse(const char *cfgstring, struct ti_config *out, struct ti_erro
 	_Static_assert(KEYS <= 32, "a bit per key");
 	*out = (struct ti_config){ .mode = TI_MODE_JOURNAL,
 				   .backend = TI_BACKEND_AUTO,
-				   .hash = hash_names[HASH_CRC32C] };
+				   .hash = ti_hash_crc32c.name };
 	err = check_frame(cfgstring, error);
 	if (err)
 		return err;

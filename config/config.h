@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "error.h"
+#include "hash.h"
 #include "lun.h"
 #include "pair.h"
 

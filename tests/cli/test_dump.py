@@ -66,17 +66,21 @@ class Golden(DumpTest):
                 self.assertRegex(text, rf"\njournal_state +{state}\n")
 
     def test_check(self) -> None:
-        """Those whose digest is crc32c and whose journal is empty: what was never written, and no more."""
+        """Those that need no key: what was never written, and no more."""
         for name, bad in (("J_wrap.clean", {"never_written": 1688}),
                           # The newest version counts, in the journal too.
                           ("J_wrap.act", {"never_written": 1688}),
                           ("c3.torn", {"never_written": 1898}),
                           ("B_crc32c_512.clean", {"never_written": 1688}),
-                          ("D_crc32c_4k.clean", {"never_written": 211 * 8})):
+                          ("D_crc32c_4k.clean", {"never_written": 211 * 8}),
+                          ("J_sha256_4k.act", {"never_written": 211 * 8}),
+                          ("J_sha256_4k.clean", {"never_written": 211 * 8})):
             with self.subTest(image=name):
                 self.unpack(name)
                 found = self.expect(run("check", self.dir / f"{name}.meta", "--data-device",
-                                        self.dir / f"{name}.data", "--json"), DIFFERENT).json
+                                        self.dir / f"{name}.data", "--integrity",
+                                        "sha256" if "sha256" in name else "crc32c",
+                                        "--json"), DIFFERENT).json
                 for kind in ("mismatch", "never_written", "data_unreadable", "tag_unreadable"):
                     self.assertEqual(found[f"{kind}_sectors"], bad.get(kind, 0))
                 self.assertEqual(found["checked_sectors"], 2048)

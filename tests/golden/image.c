@@ -73,6 +73,16 @@ static void read_superblock(struct golden_pair *pair)
 		fail_msg("%s", e.text);
 }
 
+static struct ti_secret *key_from(uint8_t first, size_t len)
+{
+	struct ti_secret *key;
+
+	assert_int_equal(ti_secret_alloc(len, &key), 0);
+	for (size_t n = 0; n < len; n++)
+		key->bytes[key->len++] = (uint8_t)(first + n);
+	return key;
+}
+
 struct golden_pair *golden_open(const struct golden_image *image)
 {
 	struct golden_pair *pair = calloc(1, sizeof(*pair));
@@ -90,6 +100,8 @@ struct golden_pair *golden_open(const struct golden_image *image)
 	pair->data = load(pair->data_path, &pair->data_bytes);
 	pair->meta = load(pair->meta_path, &pair->meta_bytes);
 	read_superblock(pair);
+	if (ti_hash_find(image->hash)->keyed)
+		pair->hash_key = key_from(0x00, 32);
 	return pair;
 }
 
@@ -98,6 +110,7 @@ void golden_close(struct golden_pair *pair)
 	if (!pair)
 		return;
 	run((char *[]){ "rm", "-r", "-f", pair->dir, NULL });
+	ti_secret_free(pair->hash_key);
 	free(pair->data);
 	free(pair->meta);
 	free(pair);
@@ -139,6 +152,14 @@ void golden_sha256(const struct golden_pair *pair, const uint8_t *bytes, size_t 
 	while (fgetc(f) != EOF)
 		;
 	assert_int_equal(pclose(f), 0);
+}
+
+void golden_hash(const struct golden_pair *p, struct ti_hash *hash)
+{
+	assert_int_equal(ti_hash_init_keyed(hash, ti_hash_find(p->image->hash), p->hash_key,
+					    p->geo.block_size, p->geo.tag_size,
+					    p->sb.flags & TI_SB_FIXED_HMAC ? p->sb.salt : NULL),
+			 0);
 }
 
 static int setup(void **state)

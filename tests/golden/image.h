@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "geometry.h"
+#include "hash.h"
 #include "superblock.h"
 
 #define GOLDEN_MAX_SECTIONS 8
@@ -58,11 +59,15 @@ struct golden_pair {
 	size_t data_bytes, meta_bytes;
 	struct ti_superblock sb;
 	struct ti_geometry geo;
+	struct ti_secret *hash_key; /* README.md's K1 where the digest is keyed, else NULL */
 };
 
 /** Unpack and load @image and read its superblock; fails the test if that does not work. */
 struct golden_pair *golden_open(const struct golden_image *image);
 void golden_close(struct golden_pair *pair);
+
+/** The digest that the image's tags are made with; to be destroyed by the caller. */
+void golden_hash(const struct golden_pair *pair, struct ti_hash *hash);
 
 /** Sector @n of generation @generation of the pattern. */
 void golden_sector(uint32_t n, uint8_t generation, uint8_t *sector);

@@ -43,6 +43,7 @@ static int open_lun(const struct golden_pair *p, struct ti_queue *q, struct ti_l
 	const struct ti_lun_options options = {
 		.mode = TI_MODE_DIRECT,
 		.hash = p->image->hash,
+		.hash_key = p->hash_key,
 		.start_sector = p->image->start_sector,
 		.read_only = q->dev[TI_META].read_only,
 	};
@@ -52,8 +53,7 @@ static int open_lun(const struct golden_pair *p, struct ti_queue *q, struct ti_l
 
 static int expected_open(const struct golden_pair *p)
 {
-	if (p->sb.flags & (TI_SB_DIRTY_BITMAP | TI_SB_HAVE_JOURNAL_MAC) ||
-	    strcmp(p->image->hash, "crc32c"))
+	if (p->sb.flags & (TI_SB_DIRTY_BITMAP | TI_SB_HAVE_JOURNAL_MAC))
 		return -EOPNOTSUPP;
 	return strcmp(p->image->journal, "empty") ? -EUCLEAN : 0;
 }

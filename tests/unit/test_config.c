@@ -163,7 +163,8 @@ static void words_are_known_unknown_or_not_yet(void **state)
 	refused(SHORTEST ";mode=bitmap", -EOPNOTSUPP, "mode=journal is");
 	refused(SHORTEST ";mode=recovery", -EOPNOTSUPP, "not supported yet");
 	refused(SHORTEST ";mode=D", -EINVAL, "it can be: journal, direct");
-	refused(SHORTEST ";hash=sha256", -EOPNOTSUPP, "not supported yet");
+	assert_string_equal(good(SHORTEST ";hash=sha3-256").hash, "sha3-256");
+	refused(SHORTEST ";hash=hmac-sha256", -EOPNOTSUPP, "needs a key");
 	refused(SHORTEST ";hash=md5", -EINVAL, "it can be: crc32c");
 	refused(SHORTEST ";backend=kernel", -EINVAL, "it can be: auto, uring, threads");
 	refused(SHORTEST ";allow_discards=1", -EOPNOTSUPP, "allow_discards is not supported yet");

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * Secrets leave nothing behind.  The whole memory of this process is searched for the key, which
+ * the test itself only knows disguised; what a core dump would hold is asked of the kernel.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "hash.h"
+#include "secret.h"
+
+#define KEY  200U /* longer than any digest's block: it is hashed first, too */
+#define MASK 0xa5U
+
+/* Byte @i of the key; never two of them in a row anywhere else. */
+static uint8_t disguised(unsigned i)
+{
+	return (uint8_t)((i * 73 + 29) ^ MASK);
+}
+
+static void make_key(struct ti_secret **key, size_t len)
+{
+	assert_int_equal(ti_secret_alloc(len, key), 0);
+	(*key)->len = len;
+	for (unsigned i = 0; i < len; i++)
+		(*key)->bytes[i] = disguised(i) ^ MASK;
+}
+
+/* Does memory hold 8 bytes of the key, as they are or under one of hmac()'s two pads? */
+static bool holds_key(const uint8_t *p, const uint8_t *end)
+{
+	static const uint8_t pads[] = { 0, 0x36, 0x5c };
+
+	for (; p + 8 <= end; p++)
+		for (size_t pad = 0; pad < sizeof(pads); pad++) {
+			unsigned i = 0;
+
+			while (i < 8 && (uint8_t)(p[i] ^ pads[pad] ^ MASK) == disguised(i))
+				i++;
+			if (i == 8)
+				return true;
+		}
+	return false;
+}
+
+struct area {
+	const uint8_t *start, *end;
+	bool dumped;
+};
+
+/* All private, readable and writable memory, and whether it would be in a core dump. */
+static size_t find_areas(struct area *area, size_t room)
+{
+	FILE *f = fopen("/proc/self/smaps", "re");
+	char line[512];
+	size_t n = 0;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		uintptr_t start, end;
+		char flags[5];
+
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %4s", &start, &end, flags) == 3) {
+			if (flags[0] != 'r' || flags[1] != 'w' || strstr(line, "[v"))
+				continue;
+			assert_true(n < room);
+			area[n++] =
+				(struct area){ (const uint8_t *)start, (const uint8_t *)end, true };
+		} else if (n > 0 && !strncmp(line, "VmFlags:", 8)) {
+			area[n - 1].dumped = !strstr(line, " dd");
+		}
+	}
+	fclose(f);
+	return n;
+}
+
+/* What smaps says last about a mapping may be about one that was passed over: look twice. */
+static unsigned search(bool only_dumped)
+{
+	static struct area area[512];
+	size_t n = find_areas(area, 512);
+	unsigned found = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if ((!only_dumped || area[i].dumped) && holds_key(area[i].start, area[i].end))
+			found++;
+	return found;
+}
+
+static void the_search_finds_a_key_that_is_there(void **state)
+{
+	struct ti_secret *key;
+	uint8_t *copy = malloc(64);
+
+	(void)state;
+	assert_non_null(copy);
+	assert_int_equal(search(false), 0);
+	make_key(&key, 64);
+	assert_int_equal(search(false), 1);
+	memcpy(copy, key->bytes, 64);
+	assert_int_equal(search(true), 1);
+	assert_int_equal(search(false), 2);
+	for (unsigned i = 0; i < 64; i++)
+		copy[i] ^= 0x36;
+	assert_int_equal(search(true), 1);
+	explicit_bzero(copy, 64);
+	free(copy);
+	ti_secret_free(key);
+	assert_int_equal(search(false), 0);
+}
+
+static void keys_are_in_no_core_dump_and_gone_when_freed(void **state)
+{
+	struct ti_secret *key, *copy;
+
+	(void)state;
+	make_key(&key, KEY);
+	assert_int_equal(ti_secret_copy(key, &copy), 0);
+	assert_int_equal(copy->len, KEY);
+	assert_true(ti_secret_equal(copy->bytes, key->bytes, KEY));
+	assert_int_equal(search(false), 2);
+	assert_int_equal(search(true), 0);
+	ti_secret_free(key);
+	ti_secret_free(copy);
+	ti_secret_free(NULL);
+	assert_int_equal(search(false), 0);
+}
+
+static void use(struct ti_hash *h)
+{
+	static uint8_t block[4096];
+	uint8_t tags[4 * 64];
+
+	ti_hash_same(h, 0, block, 4, tags);
+}
+
+/* While a keyed digest works, and after it has gone. */
+static void no_digest_leaves_its_key_anywhere(void **state)
+{
+	static const char *const names[] = { "sha1",	    "sha256",	   "sha384",
+					     "sha512",	    "sha3-256",	   "sha3-512",
+					     "blake2b-256", "blake2b-512", "blake2s-256" };
+	static const size_t lengths[] = { 32, 64, KEY };
+	char name[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		for (size_t l = 0; l < sizeof(lengths) / sizeof(lengths[0]); l++) {
+			struct ti_secret *key;
+			struct ti_hash h;
+
+			snprintf(name, sizeof(name), "hmac(%s)", names[i]);
+			make_key(&key, lengths[l]);
+			assert_int_equal(
+				ti_hash_init_keyed(&h, ti_hash_find(name), key, 4096, 32, NULL), 0);
+			ti_secret_free(key);
+			use(&h);
+			if (search(true))
+				fail_msg("%s: a core dump would hold the key", name);
+			ti_hash_destroy(&h);
+			if (search(false))
+				fail_msg("%s: the key is still in memory", name);
+		}
+	}
+}
+
+static void refused_keys_leave_nothing(void **state)
+{
+	struct ti_secret *key;
+	struct ti_hash h;
+
+	(void)state;
+	make_key(&key, 64);
+	assert_int_equal(ti_hash_init_keyed(&h, ti_hash_find("hmac(sha256)"), key, 512, 0, NULL),
+			 -EINVAL);
+	assert_int_equal(ti_hash_init_keyed(&h, ti_hash_find("sha256"), key, 512, 32, NULL),
+			 -EINVAL);
+	ti_secret_free(key);
+	assert_int_equal(search(false), 0);
+}
+
+static void equal_sees_every_byte(void **state)
+{
+	uint8_t a[40], b[40];
+
+	(void)state;
+	for (size_t len = 0; len <= sizeof(a); len++) {
+		memset(a, 0x11, sizeof(a));
+		memset(b, 0x11, sizeof(b));
+		assert_true(ti_secret_equal(a, b, len));
+		for (size_t at = 0; at < sizeof(a); at++) {
+			b[at] ^= 0x80;
+			assert_int_equal(ti_secret_equal(a, b, len), at >= len);
+			b[at] ^= 0x80;
+		}
+	}
+}
+
+static void impossible_room_is_refused(void **state)
+{
+	struct ti_secret *key = NULL;
+
+	(void)state;
+	assert_int_equal(ti_secret_alloc(SIZE_MAX, &key), -ENOMEM);
+	assert_int_equal(ti_secret_alloc(SIZE_MAX / 2, &key), -ENOMEM);
+	assert_null(key);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_search_finds_a_key_that_is_there),
+		cmocka_unit_test(keys_are_in_no_core_dump_and_gone_when_freed),
+		cmocka_unit_test(no_digest_leaves_its_key_anywhere),
+		cmocka_unit_test(refused_keys_leave_nothing),
+		cmocka_unit_test(equal_sees_every_byte),
+		cmocka_unit_test(impossible_room_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
