@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
 /* Copyright (c) 2026 The tcmu-integrity authors */
 /*
- * See sim_queue.h.  Per device: `now` is what reads return, `durable` what is certain, and a log of
- * versions, one entry per sector written and not yet certain, in the order of their completion.
+ * See sim_queue.h and, for what a device is made of, sim_queue_internal.h.
  */
 #include "sim_queue.h"
 
@@ -12,40 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECTOR 512U
-
-struct version {
-	uint64_t sector;
-	uint64_t completed; /* when, by the queue's step counter */
-	bool lost;	    /* a flush that should have covered it failed */
-	uint8_t data[SECTOR];
-};
-
-struct device {
-	uint8_t *now, *durable;
-	uint64_t *certain; /* per sector: step of the version in `durable` */
-	struct version *log;
-	size_t log_count, log_room;
-};
-
-struct pending {
-	struct ti_io *io;
-	uint64_t submitted; /* step counter */
-};
-
-struct sim_queue {
-	struct ti_queue queue;
-	struct ti_clock clock;
-	uint64_t time_ns;
-	struct sim_random random;
-	struct sim_options options;
-	struct device dev[TI_DEVICES];
-	struct pending *pending;
-	size_t pending_count, pending_room;
-	uint64_t step;
-	bool hold;
-	bool nudge; /* wait() was called: the next run() completes something */
-};
+#include "sim_queue_internal.h"
 
 uint64_t sim_random(struct sim_random *r)
 {
@@ -82,6 +48,16 @@ static void *grow(void *p, size_t count, size_t *room, size_t size)
 	return p;
 }
 
+/* Most I/O is quick; some takes so long that ticks and many others pass by. */
+static uint64_t latency_ns(struct sim_queue *sim)
+{
+	if (sim->options.slow_percent == 0)
+		return 0;
+	if (sim_chance(&sim->random, sim->options.slow_percent))
+		return sim_below(&sim->random, 20U * TI_NS_PER_MS);
+	return sim_below(&sim->random, 100000);
+}
+
 static void submit(struct ti_queue *q, struct ti_io *io)
 {
 	struct sim_queue *sim = from_queue(q);
@@ -100,90 +76,115 @@ static void submit(struct ti_queue *q, struct ti_io *io)
 	}
 	sim->pending =
 		grow(sim->pending, sim->pending_count, &sim->pending_room, sizeof(*sim->pending));
-	sim->pending[sim->pending_count].io = io;
-	sim->pending[sim->pending_count++].submitted = ++sim->step;
+	sim->pending[sim->pending_count++] = (struct sim_pending){
+		.io = io,
+		.submitted = ++sim->step,
+		.due_ns = sim->time_ns + latency_ns(sim),
+	};
 	if (sim->options.watch)
 		sim->options.watch(sim->options.ctx, io, false);
 }
 
-static void add_version(struct device *d, uint64_t sector, const uint8_t *data, uint64_t when)
+static void add_version(struct sim_device *d, uint64_t unit, const uint8_t *data, uint64_t when)
 {
-	struct version *v;
-
-	d->log = grow(d->log, d->log_count, &d->log_room, sizeof(*d->log));
-	v = &d->log[d->log_count++];
-	v->sector = sector;
-	v->completed = when;
-	v->lost = false;
-	memcpy(v->data, data, SECTOR);
+	if (d->log_count == d->log_room) {
+		d->log = grow(d->log, d->log_count, &d->log_room, sizeof(*d->log));
+		d->log_data = realloc(d->log_data, d->log_room * d->unit);
+		if (d->log_data == NULL)
+			abort();
+	}
+	d->log[d->log_count] = (struct sim_version){ .unit = unit, .completed = when };
+	memcpy(d->log_data + d->log_count * d->unit, data, d->unit);
+	d->log_count++;
 }
 
-/* The sectors of an I/O one by one. */
-static void each_sector(struct sim_queue *sim, const struct ti_io *io,
-			void (*fn)(struct sim_queue *sim, const struct ti_io *io, uint64_t sector,
-				   uint8_t *memory))
+void sim_each_unit(struct sim_queue *sim, const struct ti_io *io,
+		   void (*fn)(struct sim_queue *sim, const struct ti_io *io, uint64_t unit,
+			      uint8_t *memory, void *arg),
+		   void *arg)
 {
-	uint64_t sector = io->offset / SECTOR;
+	uint32_t bytes = sim->dev[io->dev].unit;
+	uint64_t unit = io->offset / bytes;
 
 	for (unsigned i = 0; i < io->iov_count; i++)
-		for (size_t at = 0; at < io->iov[i].iov_len; at += SECTOR)
-			fn(sim, io, sector++, (uint8_t *)io->iov[i].iov_base + at);
+		for (size_t at = 0; at < io->iov[i].iov_len; at += bytes)
+			fn(sim, io, unit++, (uint8_t *)io->iov[i].iov_base + at, arg);
 }
 
-static void read_sector(struct sim_queue *sim, const struct ti_io *io, uint64_t sector,
-			uint8_t *memory)
+static void read_unit(struct sim_queue *sim, const struct ti_io *io, uint64_t unit, uint8_t *memory,
+		      void *arg)
 {
-	memcpy(memory, sim->dev[io->dev].now + sector * SECTOR, SECTOR);
+	const struct sim_device *d = &sim->dev[io->dev];
+
+	(void)arg;
+	memcpy(memory, d->now + unit * d->unit, d->unit);
 }
 
-static void write_sector(struct sim_queue *sim, const struct ti_io *io, uint64_t sector,
-			 uint8_t *memory)
+static void write_unit(struct sim_queue *sim, const struct ti_io *io, uint64_t unit,
+		       uint8_t *memory, void *arg)
 {
-	struct device *d = &sim->dev[io->dev];
+	struct sim_device *d = &sim->dev[io->dev];
 
-	memcpy(d->now + sector * SECTOR, memory, SECTOR);
-	add_version(d, sector, memory, sim->step);
+	(void)arg;
+	memcpy(d->now + unit * d->unit, memory, d->unit);
+	add_version(d, unit, memory, sim->step);
 }
 
-/* A write that fails, or is under way at a power cut: any of its sectors may have arrived. */
-static void maybe_write_sector(struct sim_queue *sim, const struct ti_io *io, uint64_t sector,
-			       uint8_t *memory)
+/* A write that fails, or is under way at a power cut: any of its units may have arrived. */
+static void maybe_write_unit(struct sim_queue *sim, const struct ti_io *io, uint64_t unit,
+			     uint8_t *memory, void *arg)
 {
 	if (sim_chance(&sim->random, 50))
-		write_sector(sim, io, sector, memory);
+		write_unit(sim, io, unit, memory, arg);
 }
 
-static void flush_device(struct sim_queue *sim, const struct pending *p, bool failed)
+static void keep_version(struct sim_device *d, size_t to, size_t from)
 {
-	struct device *d = &sim->dev[p->io->dev];
+	if (to == from)
+		return;
+	d->log[to] = d->log[from];
+	memcpy(d->log_data + to * d->unit, d->log_data + from * d->unit, d->unit);
+}
+
+/* What is older than a durable version of its unit can not come back. */
+static void forget_old_versions(struct sim_device *d)
+{
 	size_t kept = 0;
 
-	for (size_t i = 0; i < d->log_count; i++) {
-		struct version *v = &d->log[i];
+	for (size_t i = 0; i < d->log_count; i++)
+		if (d->log[i].completed > d->certain[d->log[i].unit])
+			keep_version(d, kept++, i);
+	d->log_count = kept;
+}
 
-		if (v->completed < p->submitted && !v->lost) {
-			if (!failed) {
-				memcpy(d->durable + v->sector * SECTOR, v->data, SECTOR);
-				d->certain[v->sector] = v->completed;
-				continue;
-			}
+static void make_durable(struct sim_device *d, size_t i)
+{
+	const struct sim_version *v = &d->log[i];
+
+	memcpy(d->durable + v->unit * d->unit, sim_log_data(d, i), d->unit);
+	d->certain[v->unit] = v->completed;
+}
+
+static void flush_device(struct sim_queue *sim, const struct sim_pending *p, bool failed)
+{
+	struct sim_device *d = &sim->dev[p->io->dev];
+
+	for (size_t i = 0; i < d->log_count; i++) {
+		struct sim_version *v = &d->log[i];
+
+		if (v->completed >= p->submitted || v->lost)
+			continue;
+		if (failed)
 			v->lost = true;
-		}
-		if (kept != i)
-			d->log[kept] = *v;
-		kept++;
+		else
+			make_durable(d, i);
 	}
-	d->log_count = kept;
-	/* What is older than a durable version of its sector can not come back. */
-	for (size_t i = kept = 0; i < d->log_count; i++)
-		if (d->log[i].completed > d->certain[d->log[i].sector])
-			d->log[kept++] = d->log[i];
-	d->log_count = kept;
+	forget_old_versions(d);
 }
 
 static void complete(struct sim_queue *sim, size_t i)
 {
-	struct pending p = sim->pending[i];
+	struct sim_pending p = sim->pending[i];
 	struct ti_io *io = p.io;
 
 	sim->pending[i] = sim->pending[--sim->pending_count];
@@ -192,10 +193,10 @@ static void complete(struct sim_queue *sim, size_t i)
 	switch (io->op) {
 	case TI_IO_READ:
 		if (io->result == 0)
-			each_sector(sim, io, read_sector);
+			sim_each_unit(sim, io, read_unit, NULL);
 		break;
 	case TI_IO_WRITE:
-		each_sector(sim, io, io->result == 0 ? write_sector : maybe_write_sector);
+		sim_each_unit(sim, io, io->result == 0 ? write_unit : maybe_write_unit, NULL);
 		break;
 	case TI_IO_FLUSH:
 		flush_device(sim, &p, io->result != 0);
@@ -209,6 +210,25 @@ static void complete(struct sim_queue *sim, size_t i)
 	io->done(io);
 }
 
+/* Complete one of those that are due, any of them. */
+static bool complete_due(struct sim_queue *sim)
+{
+	size_t due = 0, which;
+
+	for (size_t i = 0; i < sim->pending_count; i++)
+		due += sim->pending[i].due_ns <= sim->time_ns;
+	if (due == 0)
+		return false;
+	which = sim_below(&sim->random, due);
+	for (size_t i = 0; i < sim->pending_count; i++) {
+		if (sim->pending[i].due_ns <= sim->time_ns && which-- == 0) {
+			complete(sim, i);
+			break;
+		}
+	}
+	return true;
+}
+
 static unsigned run(struct ti_queue *q)
 {
 	struct sim_queue *sim = from_queue(q);
@@ -219,28 +239,28 @@ static unsigned run(struct ti_queue *q)
 		return 0;
 	if (sim->nudge) {
 		sim->nudge = false;
-		complete(sim, sim_below(&sim->random, sim->pending_count));
-		count++;
+		count += complete_due(sim);
 	}
-	for (; chances > 0 && sim->pending_count > 0; chances--) {
-		if (!sim_chance(&sim->random, sim->options.complete_percent))
-			continue;
-		complete(sim, sim_below(&sim->random, sim->pending_count));
-		count++;
-	}
+	for (; chances > 0 && sim->pending_count > 0; chances--)
+		if (sim_chance(&sim->random, sim->options.complete_percent))
+			count += complete_due(sim);
 	return count;
 }
 
 static void wait_for_work(struct ti_queue *q, uint64_t deadline_ns)
 {
 	struct sim_queue *sim = from_queue(q);
+	uint64_t first = deadline_ns;
 
 	sim->nudge = true;
-	if (sim->pending_count > 0)
+	for (size_t i = 0; i < sim->pending_count; i++)
+		if (sim->pending[i].due_ns < first)
+			first = sim->pending[i].due_ns;
+	if (sim->pending_count > 0 && sim->options.slow_percent == 0)
 		sim->time_ns += 1 + sim_below(&sim->random, 100000);
-	else if (deadline_ns != TI_CLOCK_NEVER && deadline_ns > sim->time_ns)
-		sim->time_ns = deadline_ns;
-	else if (deadline_ns == TI_CLOCK_NEVER) {
+	else if (first != TI_CLOCK_NEVER && first > sim->time_ns)
+		sim->time_ns = first;
+	else if (first == TI_CLOCK_NEVER) {
 		fprintf(stderr, "sim: waiting for ever with no I/O under way\n");
 		abort();
 	}
@@ -289,13 +309,17 @@ struct sim_queue *sim_queue_new(const struct sim_options *options)
 
 		info->name = name[i];
 		info->size = options->bytes[i];
-		info->logical_block_size =
-			options->logical_block_size[i] ? options->logical_block_size[i] : SECTOR;
-		info->memory_align = SECTOR;
+		info->logical_block_size = options->logical_block_size[i]
+						   ? options->logical_block_size[i]
+						   : SIM_SECTOR;
+		info->memory_align = SIM_SECTOR;
 		info->has_volatile_cache = true;
+		sim->dev[i].unit = options->unit_bytes[i] ? options->unit_bytes[i] : SIM_SECTOR;
+		assert(info->logical_block_size % sim->dev[i].unit == 0);
 		sim->dev[i].now = calloc(1, options->bytes[i] + 1);
 		sim->dev[i].durable = calloc(1, options->bytes[i] + 1);
-		sim->dev[i].certain = calloc(options->bytes[i] / SECTOR + 1, sizeof(uint64_t));
+		sim->dev[i].certain =
+			calloc(options->bytes[i] / sim->dev[i].unit + 1, sizeof(uint64_t));
 		if (!sim->dev[i].now || !sim->dev[i].durable || !sim->dev[i].certain)
 			abort();
 	}
@@ -309,6 +333,7 @@ void sim_queue_free(struct sim_queue *sim)
 		free(sim->dev[i].durable);
 		free(sim->dev[i].certain);
 		free(sim->dev[i].log);
+		free(sim->dev[i].log_data);
 	}
 	free(sim->pending);
 	free(sim);
@@ -344,11 +369,11 @@ void sim_settle(struct sim_queue *sim, enum ti_device dev)
 void sim_kill(struct sim_queue *sim)
 {
 	for (size_t i = 0; i < sim->pending_count; i++) {
-		struct pending *p = &sim->pending[i];
+		struct sim_pending *p = &sim->pending[i];
 
 		sim->step++;
 		if (p->io->op == TI_IO_WRITE)
-			each_sector(sim, p->io, maybe_write_sector);
+			sim_each_unit(sim, p->io, maybe_write_unit, NULL);
 		else if (p->io->op == TI_IO_FLUSH && sim_chance(&sim->random, 50))
 			flush_device(sim, p, false);
 	}
@@ -357,22 +382,66 @@ void sim_kill(struct sim_queue *sim)
 
 void sim_power_cut(struct sim_queue *sim)
 {
-	for (size_t i = 0; i < sim->pending_count; i++)
+	for (size_t i = 0; i < sim->pending_count; i++) {
+		sim->step++;
 		if (sim->pending[i].io->op == TI_IO_WRITE)
-			each_sector(sim, sim->pending[i].io, maybe_write_sector);
+			sim_each_unit(sim, sim->pending[i].io, maybe_write_unit, NULL);
+	}
 	sim->pending_count = 0;
 	for (int dev = 0; dev < TI_DEVICES; dev++) {
-		struct device *d = &sim->dev[dev];
+		struct sim_device *d = &sim->dev[dev];
 
-		/* Each later version takes its sector with an even chance: any of them can be the
+		/* Each later version takes its unit with an even chance: any of them can be the
 		 * last, and so can the durable one. */
 		for (size_t i = 0; i < d->log_count; i++)
 			if (sim_chance(&sim->random, 50))
-				memcpy(d->durable + d->log[i].sector * SECTOR, d->log[i].data,
-				       SECTOR);
+				memcpy(d->durable + d->log[i].unit * d->unit, sim_log_data(d, i),
+				       d->unit);
 		d->log_count = 0;
 		memcpy(d->now, d->durable, sim->options.bytes[dev]);
 	}
+}
+
+void sim_leak(struct sim_queue *sim, enum ti_device dev, unsigned percent)
+{
+	struct sim_device *d = &sim->dev[dev];
+
+	for (size_t i = 0; i < d->log_count; i++)
+		if (sim_chance(&sim->random, percent))
+			make_durable(d, i);
+	forget_old_versions(d);
+}
+
+void sim_copy(struct sim_queue *to, const struct sim_queue *from)
+{
+	to->time_ns = from->time_ns;
+	to->step = from->step;
+	to->pending_count = 0;
+	for (size_t i = 0; i < from->pending_count; i++) {
+		to->pending = grow(to->pending, to->pending_count, &to->pending_room,
+				   sizeof(*to->pending));
+		to->pending[to->pending_count++] = from->pending[i];
+	}
+	for (int dev = 0; dev < TI_DEVICES; dev++) {
+		const struct sim_device *f = &from->dev[dev];
+		struct sim_device *t = &to->dev[dev];
+		uint64_t bytes = from->options.bytes[dev];
+
+		assert(to->options.bytes[dev] == bytes && t->unit == f->unit);
+		memcpy(t->now, f->now, bytes);
+		memcpy(t->durable, f->durable, bytes);
+		memcpy(t->certain, f->certain, bytes / f->unit * sizeof(*f->certain));
+		t->log_count = 0;
+		for (size_t i = 0; i < f->log_count; i++) {
+			add_version(t, f->log[i].unit, sim_log_data(f, i), f->log[i].completed);
+			t->log[i].lost = f->log[i].lost;
+		}
+	}
+}
+
+void sim_reseed(struct sim_queue *sim, uint64_t seed)
+{
+	sim->random.state = seed;
 }
 
 const uint8_t *sim_durable(const struct sim_queue *sim, enum ti_device dev)

@@ -8,7 +8,8 @@
  * completion has itself completed.  Sectors of 512 bytes are independent of each other: at a power
  * cut each one holds the durable version or any version that came later, those of writes still
  * under way included.  Completions come in any order.  Nothing is durable by accident, so a flush
- * that is missing, too early or lost shows.
+ * that is missing, too early or lost shows.  A device that does not tear its physical blocks of
+ * 4096 bytes has units of that size in place of sectors.
  *
  * After a failed flush, what it should have covered stays volatile for ever: a later flush that
  * succeeds says nothing about it, as with a drive that dropped its cache.
@@ -37,7 +38,11 @@ struct sim_options {
 	uint64_t seed;
 	uint64_t bytes[TI_DEVICES];
 	uint32_t logical_block_size[TI_DEVICES]; /* 0: 512 */
+	uint32_t unit_bytes[TI_DEVICES];	 /* what a device never tears; 0: 512 */
 	unsigned complete_percent; /* chance of each I/O to complete at a run(); 0: 50 */
+	/* 0: I/O may complete at once.  Else it takes up to 100 us, and so many of a hundred up to
+	 * 20 ms: past ticks and many others. */
+	unsigned slow_percent;
 	/* Asked for each I/O when it completes: 0, or the error to complete it with. */
 	int (*fault)(void *ctx, const struct ti_io *io);
 	/* Told about each I/O when it is submitted and when it completes; may be NULL. */
@@ -67,6 +72,16 @@ void sim_power_cut(struct sim_queue *sim);
 /* Kill the process, not the machine: I/O under way is carried out or not, and its done() is never
  * called; what the devices have, in their caches too, stays. */
 void sim_kill(struct sim_queue *sim);
+
+/* The device flushes a part of its cache by itself: so many of a hundred of the versions. */
+void sim_leak(struct sim_queue *sim, enum ti_device dev, unsigned percent);
+
+/* Make @to, of the same sizes and units, hold what @from holds, I/O under way included: @to must be
+ * cut or killed before it runs. */
+void sim_copy(struct sim_queue *to, const struct sim_queue *from);
+
+/* What is random from here on follows from @seed. */
+void sim_reseed(struct sim_queue *sim, uint64_t seed);
 
 /* What is on the medium for certain: the least that a power cut leaves. */
 const uint8_t *sim_durable(const struct sim_queue *sim, enum ti_device dev);

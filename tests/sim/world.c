@@ -1,0 +1,590 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/* See world.h. */
+#include "world.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sim_format.h"
+
+#define META_BYTES (2U << 20)
+
+static int fault(void *ctx, const struct ti_io *io)
+{
+	struct world *w = ctx;
+	bool vanishing = w->faults.vanishing;
+	int err = faults_hit(&w->faults, &w->random, io,
+			     sim_as_clock(w->sim)->now_ns(sim_as_clock(w->sim)));
+
+	if (err == 0 || vanishing)
+		return err;
+	w->counts->faults++;
+	if (io->dev == TI_DATA && io->op == TI_IO_WRITE)
+		w->data_write_faults++;
+	if (io->dev == TI_META && io->op == TI_IO_READ)
+		w->meta_read_faults++;
+	if (io->op == TI_IO_FLUSH)
+		w->flush_broken = true;
+	return err;
+}
+
+/* --- requests --- */
+
+/* Memory in pieces, some of them where the device cannot use them. */
+static void make_memory(struct world *w, struct op *op, size_t len)
+{
+	uint32_t block_size = w->model.block_size;
+	size_t off = sim_chance(&w->random, 15) ? 1 + sim_below(&w->random, 300) : 0, at = 0;
+	size_t unit = block_size > 512 && off == 0 ? block_size : 512;
+	size_t pieces = 0;
+
+	op->memory = aligned_alloc(4096, (len + off + 8191) & ~(size_t)4095);
+	if (op->memory == NULL)
+		abort();
+	op->buf = op->memory + off;
+	if (off != 0 && sim_chance(&w->random, 50))
+		unit = 8; /* blocks broken into odd pieces */
+	while (at < len && pieces < 63) {
+		size_t piece = unit * (1 + sim_below(&w->random, 9));
+
+		if (piece > len - at)
+			piece = len - at;
+		op->iov[pieces].iov_base = op->buf + at;
+		op->iov[pieces++].iov_len = piece;
+		at += piece;
+	}
+	if (at < len) {
+		op->iov[pieces].iov_base = op->buf + at;
+		op->iov[pieces++].iov_len = len - at;
+	}
+	op->req.iov = op->iov;
+	op->req.iov_count = pieces;
+}
+
+static void make_write(struct world *w, struct op *op, const struct step *step)
+{
+	uint32_t blocks = step->op == STEP_WRITE_SAME ? 1 : step->count;
+	size_t size = w->model.block_size;
+
+	op->req.op = step->op == STEP_WRITE_SAME ? TI_REQ_WRITE_SAME : TI_REQ_WRITE;
+	op->req.flags = step->fua ? TI_REQ_FUA : 0;
+	make_memory(w, op, blocks * size);
+	for (uint32_t n = 0; n < blocks; n++)
+		model_content(&w->model, step->block + n, step->id, op->buf + n * size);
+	model_submitted(&w->model, step, w->mode);
+}
+
+/* A flush that nobody's step asks for has @step NULL's place taken by the step under way. */
+static void submit(struct world *w, const struct step *step, enum step_op what)
+{
+	struct op *op = w->op;
+
+	if (w->in_flight == w->schedule->shape.max_in_flight)
+		return;
+	while (op->step != NULL)
+		op++;
+	memset(&op->req, 0, sizeof(op->req));
+	op->step = step;
+	op->memory = NULL;
+	op->newest = step->id;
+	op->req.owner = op;
+	op->req.sector = (uint64_t)step->block * w->sectors_per_block;
+	op->req.sectors = (uint64_t)step->count * w->sectors_per_block;
+	w->in_flight++;
+	if (what == STEP_WRITE || what == STEP_WRITE_SAME) {
+		make_write(w, op, step);
+	} else if (what == STEP_READ) {
+		op->req.op = TI_REQ_READ;
+		make_memory(w, op, (size_t)step->count * w->model.block_size);
+	} else if (what == STEP_VERIFY) {
+		op->req.op = TI_REQ_VERIFY;
+	} else {
+		op->req.op = TI_REQ_FLUSH;
+		op->req.sectors = 0;
+		model_acknowledged(&w->model, op->acknowledged);
+	}
+	ti_lun_submit(w->lun, &op->req);
+}
+
+/* --- what comes back --- */
+
+static void check_read(struct world *w, const struct op *op)
+{
+	const struct ti_result *res = &op->req.result;
+	const struct step *step = op->step;
+
+	w->counts->reads++;
+	if (res->err == 0) {
+		for (uint32_t n = 0; op->req.op == TI_REQ_READ && n < step->count; n++)
+			model_judge_read(&w->model, step->block + n, op->newest,
+					 op->buf + (size_t)n * w->model.block_size);
+		return;
+	}
+	if (res->sector < op->req.sector || res->sector >= op->req.sector + op->req.sectors)
+		violation("error at sector %" PRIu64 " outside of the request", res->sector);
+	if (res->cause == TI_CAUSE_TAG_MISMATCH) {
+		w->counts->mismatches++;
+		model_judge_read(&w->model, (uint32_t)(res->sector / w->sectors_per_block),
+				 op->newest, NULL);
+	} else if (!w->faults_on) {
+		violation("read failed without a fault: %s", ti_cause_name(res->cause));
+	}
+	w->read_failures++; /* both devices may have failed: any cause will do */
+}
+
+static void check_write(struct world *w, const struct op *op)
+{
+	const struct ti_result *res = &op->req.result;
+	const struct step *step = op->step;
+	bool flush_failed = res->cause == TI_CAUSE_DATA_FLUSH || res->cause == TI_CAUSE_META_FLUSH;
+	bool complete = res->err == 0 || (flush_failed && w->mode->write_errors_reach_writes);
+
+	w->counts->writes++;
+	if (res->err != 0 && !w->faults_on && !w->flush_broken)
+		violation("write failed without a fault: %s", ti_cause_name(res->cause));
+	if (res->cause == TI_CAUSE_DATA_IO)
+		w->data_write_failures++;
+	if (res->err != 0)
+		w->read_failures++;
+	/* A write whose flush failed is complete, but not durable.  META_IO may be either. */
+	model_came_back(&w->model, step, complete ? DONE : FAILED);
+	if (res->err != 0 || !step->fua)
+		return;
+	if (w->was_broken)
+		violation("FUA write succeeded after a failed flush");
+	model_durable(&w->model, step->block, step->count, step->id);
+}
+
+static void check_flush(struct world *w, const struct op *op)
+{
+	w->counts->flushes++;
+	if (op->req.result.err != 0) {
+		if (!w->faults_on && !w->flush_broken)
+			violation("flush failed without a fault");
+		return;
+	}
+	if (w->was_broken)
+		violation("flush succeeded after a failed one");
+	model_flushed(&w->model, op->acknowledged);
+}
+
+static void reap(struct world *w)
+{
+	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
+	struct ti_request *req;
+
+	w->was_broken = w->flush_broken;
+	ti_lun_run(w->lun, &finished);
+	while ((req = STAILQ_FIRST(&finished)) != NULL) {
+		struct op *op = req->owner;
+
+		STAILQ_REMOVE_HEAD(&finished, link);
+		if (op->step == NULL)
+			violation("a request came back twice");
+		if (w->verbose)
+			printf("  of step %" PRIu32 ": %s\n", op->step->id,
+			       req->result.err == 0 ? "good" : ti_cause_name(req->result.cause));
+		if (req->op == TI_REQ_FLUSH)
+			check_flush(w, op);
+		else if (req->op == TI_REQ_READ || req->op == TI_REQ_VERIFY)
+			check_read(w, op);
+		else
+			check_write(w, op);
+		op->step = NULL;
+		w->in_flight--;
+		free(op->memory);
+		op->memory = NULL;
+	}
+}
+
+static void drain(struct world *w)
+{
+	while (w->in_flight > 0) {
+		reap(w);
+		if (w->in_flight == 0)
+			break;
+		if (sim_under_way(w->sim) == 0)
+			violation("%u requests wait for nothing", w->in_flight);
+		ti_lun_wait(w->lun, TI_CLOCK_NEVER);
+	}
+}
+
+/* Also of what no request waits for. */
+static void wait_for_devices(struct world *w)
+{
+	while (sim_under_way(w->sim) > 0) {
+		ti_lun_wait(w->lun, TI_CLOCK_NEVER);
+		reap(w);
+	}
+}
+
+static void forget_requests(struct world *w)
+{
+	for (unsigned i = 0; i < MAX_IN_FLIGHT; i++) {
+		w->op[i].step = NULL;
+		free(w->op[i].memory);
+		w->op[i].memory = NULL;
+	}
+	w->in_flight = 0;
+}
+
+/* --- open and read --- */
+
+struct ti_lun_options world_lun_options(const struct world_shape *shape,
+					const struct world_mode *mode, const char *store)
+{
+	return (struct ti_lun_options){
+		.mode = mode->mode,
+		.journal_watermark = shape->watermark,
+		.start_sector = shape->start_sector,
+		.cache_bytes = 1,
+		.queue_depth = shape->queue_depth,
+		.max_part_bytes = shape->block_size * shape->max_part_blocks,
+		.bounce_buffers = shape->bounce_buffers,
+		.commit_time_ms = shape->commit_time_ms,
+		.store_path = shape->store ? store : NULL,
+	};
+}
+
+static int try_open(struct world *w, struct ti_error *error)
+{
+	struct ti_lun_options options = world_lun_options(&w->schedule->shape, w->mode, w->store);
+	int err;
+
+	/* Only a store remembers a flush that has failed. */
+	if (options.store_path == NULL || access(options.store_path, F_OK) != 0)
+		w->flush_broken = false;
+	w->data_write_faults = w->data_write_failures = 0;
+	w->meta_read_faults = w->read_failures = 0;
+	*error = (struct ti_error){ 0 };
+	err = ti_lun_open(&options, sim_as_queue(w->sim), sim_as_clock(w->sim), NULL, &w->lun,
+			  error);
+	if (err != 0)
+		w->lun = NULL;
+	return err;
+}
+
+static void open_lun(struct world *w, char mode)
+{
+	struct ti_error error;
+
+	w->faults_on = false;
+	faults_none(&w->faults);
+	w->mode = world_mode_find(mode);
+	/* First, perhaps, one or two opens that the power does not last for: replay is cut. */
+	while (sim_chance(&w->random, 40)) {
+		faults_vanish_after(&w->faults, 1 + (unsigned)sim_below(&w->random, 40));
+		(void)try_open(w, &error);
+		faults_none(&w->faults);
+		sim_power_cut(w->sim);
+		ti_lun_abandon(w->lun);
+		unlink(w->store);
+	}
+	if (try_open(w, &error) != 0)
+		violation("open in mode %c: %s", mode, error.text);
+}
+
+/* Read some blocks.  Returns 0 or the request's error. */
+static struct ti_result read_blocks(const struct world *w, struct ti_lun *lun, uint32_t block,
+				    uint32_t count, uint8_t *buf)
+{
+	struct iovec iov = { .iov_base = buf, .iov_len = (size_t)count * w->model.block_size };
+	struct ti_request req = { .op = TI_REQ_READ,
+				  .sector = (uint64_t)block * w->sectors_per_block,
+				  .sectors = (uint64_t)count * w->sectors_per_block,
+				  .iov = &iov,
+				  .iov_count = 1 };
+	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
+
+	ti_lun_submit(lun, &req);
+	for (ti_lun_run(lun, &finished); STAILQ_EMPTY(&finished); ti_lun_run(lun, &finished))
+		ti_lun_wait(lun, TI_CLOCK_NEVER);
+	return req.result;
+}
+
+void world_read_all(const struct world *w, struct ti_lun *lun,
+		    void (*fn)(void *ctx, uint32_t n, const uint8_t *data), void *ctx)
+{
+	const uint32_t some = 16, size = w->model.block_size;
+	uint8_t *buf = aligned_alloc(4096, some * 4096);
+
+	if (buf == NULL)
+		abort();
+	for (uint32_t n = 0; n < w->model.blocks; n += some) {
+		uint32_t count = w->model.blocks - n < some ? w->model.blocks - n : some;
+		bool together = read_blocks(w, lun, n, count, buf).err == 0;
+
+		for (uint32_t i = 0; i < count; i++) {
+			struct ti_result res = { 0 };
+
+			if (!together)
+				res = read_blocks(w, lun, n + i, 1, buf + i * size);
+			if (res.err != 0 && res.cause != TI_CAUSE_TAG_MISMATCH)
+				violation("block %u cannot be read: %s", n + i,
+					  ti_cause_name(res.cause));
+			fn(ctx, n + i, res.err == 0 ? buf + i * size : NULL);
+		}
+	}
+	free(buf);
+}
+
+/* --- the steps --- */
+
+static void settle_cut(void *ctx, uint32_t n, const uint8_t *data)
+{
+	struct world *w = ctx;
+
+	w->counts->mismatches += data == NULL;
+	model_settle_cut(&w->model, n, model_judge_cut(&w->model, n, data));
+}
+
+static void settle_kill(void *ctx, uint32_t n, const uint8_t *data)
+{
+	struct world *w = ctx;
+
+	w->counts->mismatches += data == NULL;
+	model_settle_kill(&w->model, n, model_judge_kill(&w->model, n, data));
+}
+
+static void power_cut(struct world *w, char mode)
+{
+	w->counts->cuts++;
+	sim_power_cut(w->sim);
+	forget_requests(w);
+	ti_lun_abandon(w->lun);
+	/* The store is gone with the machine's memory.  A stale one must do no harm, though. */
+	if (w->schedule->shape.store && sim_chance(&w->random, 50))
+		unlink(w->store);
+	open_lun(w, mode);
+	world_read_all(w, w->lun, settle_cut, w);
+}
+
+/*
+ * The process dies; machine and devices live on.  The initiator knows nothing of it, and its next
+ * flush is answered by the successor.
+ */
+static void kill_process(struct world *w, char mode)
+{
+	struct ti_error error;
+
+	if (w->mode->outlives_process && !w->schedule->shape.store)
+		return;
+	w->counts->kills++;
+	sim_kill(w->sim);
+	forget_requests(w);
+	ti_lun_abandon(w->lun);
+	w->faults_on = false;
+	faults_none(&w->faults);
+	w->mode = world_mode_find(mode);
+	if (try_open(w, &error) != 0)
+		violation("open in mode %c after a kill: %s", mode, error.text);
+	world_read_all(w, w->lun, settle_kill, w);
+}
+
+static void reopen(struct world *w, char mode)
+{
+	uint32_t *acknowledged = w->op[0].acknowledged;
+	int err;
+
+	drain(w);
+	if (w->mode->write_errors_reach_writes && w->data_write_faults != w->data_write_failures)
+		violation("%u write errors, %u failed writes", w->data_write_faults,
+			  w->data_write_failures);
+	if (w->mode->write_errors_reach_writes && w->meta_read_faults > 0 && w->read_failures == 0)
+		violation("tag read errors vanished");
+	w->faults_on = false;
+	faults_none(&w->faults);
+	w->counts->reopens++;
+	err = ti_lun_close(w->lun);
+	if (err == 0 && w->flush_broken)
+		violation("close succeeded after a failed flush");
+	if (err != 0 && !w->flush_broken)
+		violation("close failed without a reason: %d", err);
+	if (err == 0) {
+		model_acknowledged(&w->model, acknowledged);
+		model_flushed(&w->model, acknowledged);
+	}
+	w->flush_broken = false; /* who closes is told */
+	sim_power_cut(w->sim);
+	open_lun(w, mode);
+	world_read_all(w, w->lun, settle_cut, w);
+}
+
+/* Nobody asks for anything, and the ticks write out what is old; then, perhaps, somebody flushes.
+ */
+static void quiet_time(struct world *w, const struct step *step)
+{
+	drain(w);
+	for (unsigned ticks = 0; ticks < 3; ticks++) {
+		wait_for_devices(w);
+		sim_advance(w->sim, w->schedule->shape.commit_time_ms * TI_NS_PER_MS);
+		ti_lun_tick(w->lun);
+		reap(w);
+	}
+	if (sim_chance(&w->random, 50)) {
+		submit(w, step, STEP_FLUSH);
+		drain(w);
+	}
+}
+
+static void choose_faults(struct world *w)
+{
+	/* Errors of before must not be taken for errors without a fault. */
+	drain(w);
+	wait_for_devices(w);
+	faults_choose(&w->faults, &w->random, w->bytes, ti_clock_now(sim_as_clock(w->sim)));
+	w->faults_on = w->faults.rules > 0;
+}
+
+static void carry_out(struct world *w, const struct step *step)
+{
+	switch (step->op) {
+	case STEP_WRITE:
+	case STEP_WRITE_SAME:
+	case STEP_READ:
+	case STEP_VERIFY:
+	case STEP_FLUSH:
+		submit(w, step, step->op);
+		break;
+	case STEP_RUN:
+		reap(w);
+		break;
+	case STEP_WAIT:
+		if (w->in_flight > 0 && sim_under_way(w->sim) > 0)
+			ti_lun_wait(w->lun, ti_lun_deadline(w->lun));
+		ti_lun_tick(w->lun);
+		break;
+	case STEP_QUIET:
+		quiet_time(w, step);
+		break;
+	case STEP_LEAK:
+		sim_leak(w->sim, step->fua ? TI_META : TI_DATA,
+			 (unsigned)sim_below(&w->random, 101));
+		break;
+	case STEP_FAULTS:
+		choose_faults(w);
+		break;
+	case STEP_LOOK:
+		world_look(w);
+		break;
+	case STEP_CUT:
+		power_cut(w, step->mode);
+		break;
+	case STEP_KILL:
+		kill_process(w, step->mode);
+		break;
+	case STEP_REOPEN:
+		reopen(w, step->mode);
+		break;
+	case STEP_OPS:
+		abort();
+	}
+}
+
+/* --- beginning and end --- */
+
+static void make_devices(struct world *w)
+{
+	const struct world_shape *s = &w->schedule->shape;
+	const struct ti_format_shape shape = {
+		.block_size = s->block_size,
+		.tag_size = s->tag_size,
+		.salted = s->salted != 0,
+		.start_sector = s->start_sector,
+		.journal_sectors = s->journal_sectors,
+	};
+	struct ti_pair_sizes sizes = {
+		.data_sectors = (uint64_t)s->blocks * s->block_size / TI_SECTOR_BYTES,
+		.meta_sectors = META_BYTES / TI_SECTOR_BYTES,
+		.data_name = "sim-data",
+		.meta_name = "sim-meta",
+	};
+	struct ti_superblock sb;
+	struct ti_geometry geo;
+	struct ti_error error = { 0 };
+	uint64_t used;
+
+	if (ti_geometry_plan(&shape, &sizes, &sb, &geo, &error) != 0)
+		violation("plan: %s", error.text);
+	for (uint8_t i = 0; s->salted && i < TI_SALT_BYTES; i++)
+		sb.salt[i] = (uint8_t)(i * 37 + 11);
+	/* No larger than it must be, for it is copied for each crash state. */
+	used = geo.tag_offset + geo.tag_bytes;
+	used = (used + (TI_SECTOR_BYTES << geo.log2_buffer_sectors) - 1) & ~(uint64_t)4095;
+	used += 4096;
+	w->bytes[TI_DATA] = sizes.data_sectors * TI_SECTOR_BYTES;
+	w->bytes[TI_META] = used < META_BYTES ? used : META_BYTES;
+	w->sim = sim_queue_new(&(struct sim_options){
+		.bytes = { w->bytes[TI_DATA], w->bytes[TI_META] },
+		.logical_block_size = { s->data_logical, s->meta_logical },
+		.unit_bytes = { s->data_unit },
+		.complete_percent = s->complete_percent,
+		.slow_percent = s->slow_percent,
+		.fault = fault,
+		.ctx = w,
+	});
+	sim_format(w->sim, &sb, &geo);
+}
+
+static void begin(struct world *w)
+{
+	const struct world_shape *s = &w->schedule->shape;
+
+	w->sectors_per_block = s->block_size / TI_SECTOR_BYTES;
+	model_init(&w->model, w->schedule);
+	for (unsigned i = 0; i < MAX_IN_FLIGHT; i++) {
+		w->op[i].acknowledged = calloc(s->blocks, sizeof(uint32_t));
+		if (w->op[i].acknowledged == NULL)
+			abort();
+	}
+	make_devices(w);
+	unlink(w->store);
+	open_lun(w, s->mode);
+}
+
+static void end(struct world *w)
+{
+	reopen(w, w->mode->letter);
+	if (ti_lun_close(w->lun) != 0)
+		violation("last close failed");
+	forget_requests(w);
+	for (unsigned i = 0; i < MAX_IN_FLIGHT; i++)
+		free(w->op[i].acknowledged);
+	model_free(&w->model);
+	sim_queue_free(w->sim);
+	unlink(w->store);
+}
+
+void world_run(const struct schedule *s, const char *store, bool verbose,
+	       struct world_counts *counts)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	char text[200];
+
+	if (w == NULL)
+		abort();
+	w->schedule = s;
+	w->store = store;
+	w->verbose = verbose;
+	w->counts = counts;
+	begin(w);
+	for (unsigned i = 0; i < s->steps; i++) {
+		w->step = &s->step[i];
+		if (verbose) {
+			step_text(w->step, text, sizeof(text));
+			printf("%s\n", text);
+		}
+		world_at_step(w->step->id);
+		w->random.state = w->step->seed;
+		sim_reseed(w->sim, ~w->step->seed);
+		carry_out(w, w->step);
+	}
+	world_at_step(UINT32_MAX);
+	end(w);
+	counts->worlds++;
+	free(w);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * A simulated world: the engine on simulated devices, a schedule that is carried out, and a model
+ * that judges.
+ *
+ * world.c carries out steps; world_look.c judges what a cut or a kill could leave at some moment;
+ * world_shrink.c makes the schedule of a failure shorter; world_main.c is the program.
+ */
+#ifndef WORLD_H
+#define WORLD_H
+
+#include "format.h"
+#include "lun.h"
+#include "sim_queue.h"
+#include "world_faults.h"
+#include "world_model.h"
+#include "world_schedule.h"
+
+#define MAX_IN_FLIGHT 40U
+
+/* What happened, over all worlds. */
+struct world_counts {
+	uint64_t worlds, reads, writes, flushes, mismatches, faults, cuts, kills, reopens;
+	uint64_t looks, states, exhaustive, cut_again, opened_again;
+	uint64_t states_by_mode[8]; /* by world_modes[] */
+};
+
+/* A request that is under way. */
+struct op {
+	struct ti_request req;
+	const struct step *step; /* NULL: not used */
+	uint8_t *memory, *buf;
+	struct iovec iov[64];
+	uint32_t newest;	/* of a read: the newest version that it may see */
+	uint32_t *acknowledged; /* of a flush: by block */
+};
+
+struct world {
+	const struct schedule *schedule;
+	const struct step *step; /* being carried out */
+	const char *store;	 /* file of unwritten tags; NULL: none */
+	struct world_counts *counts;
+	bool verbose;
+
+	struct sim_random random;
+	struct sim_queue *sim;
+	uint64_t bytes[TI_DEVICES];
+	uint32_t sectors_per_block;
+	struct model model;
+	struct faults faults;
+	bool faults_on;
+
+	const struct world_mode *mode;
+	struct ti_lun *lun;
+	struct op op[MAX_IN_FLIGHT];
+	unsigned in_flight;
+
+	unsigned data_write_faults, data_write_failures, meta_read_faults, read_failures;
+	bool flush_broken; /* a flush has failed since the LUN was opened */
+	bool was_broken;   /* before the run that is being judged */
+};
+
+/* Carry out a schedule.  @store: a path for the file of unwritten tags and, with "-look" behind it,
+ * for that of the worlds that are looked at. */
+void world_run(const struct schedule *s, const char *store, bool verbose,
+	       struct world_counts *counts);
+
+/* How the world opens a LUN in a mode. */
+struct ti_lun_options world_lun_options(const struct world_shape *shape,
+					const struct world_mode *mode, const char *store);
+
+/* Read all blocks of a LUN at rest: fn() gets each one's bytes, or NULL if its tag does not match.
+ * Any other error is a violation. */
+void world_read_all(const struct world *w, struct ti_lun *lun,
+		    void (*fn)(void *ctx, uint32_t n, const uint8_t *data), void *ctx);
+
+/* world_main.c is told where a world has got to, for whoever must say where it ended. */
+void world_at_step(uint32_t id);
+
+/* world_look.c: judge what a power cut or a kill at this moment could leave. */
+void world_look(struct world *w);
+
+#endif

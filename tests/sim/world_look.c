@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * What could a power cut, or a kill, at this very moment leave behind?
+ *
+ * Each state is made on devices of its own, opened by an engine of its own, and judged in full by
+ * the world's model; the world itself notices nothing of it and goes on.  Some are cut again while
+ * they are opened, up to several times.  What was seen must then last: through another cut, through
+ * a clean close, and in any mode.
+ */
+#include "world.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sim_crash.h"
+
+/* Where there are not more states than this they are counted through. */
+#define EXHAUSTIVE 96U
+
+struct look {
+	struct world *world;
+	struct sim_queue *sim;
+	struct faults faults;
+	struct ti_lun *lun;
+	char store[200];
+	bool broken;	/* the store says that a flush has failed */
+	uint32_t *seen; /* by block: a version's id or SEEN_MISMATCH */
+};
+
+static int fault(void *ctx, const struct ti_io *io)
+{
+	struct look *l = ctx;
+
+	return faults_hit(&l->faults, &l->world->random, io, 0);
+}
+
+/* Unless it is a kill: the file dies with the machine's memory.  A stale one must do no harm. */
+static void copy_store(struct look *l, bool must)
+{
+	struct world *w = l->world;
+	uint8_t buf[65536];
+	int from, to;
+	ssize_t n;
+
+	unlink(l->store);
+	l->broken = false;
+	if (!w->schedule->shape.store || !(must || sim_chance(&w->random, 50)))
+		return;
+	from = open(w->store, O_RDONLY | O_CLOEXEC);
+	if (from < 0)
+		return; /* the engine has none */
+	to = open(l->store, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	while (to >= 0 && (n = read(from, buf, sizeof(buf))) > 0)
+		if (write(to, buf, (size_t)n) != n)
+			abort();
+	if (to < 0)
+		abort();
+	close(from);
+	close(to);
+	l->broken = w->flush_broken;
+}
+
+static int try_open(struct look *l, const struct world_mode *mode, struct ti_error *error)
+{
+	struct ti_lun_options options =
+		world_lun_options(&l->world->schedule->shape, mode, l->store);
+	int err;
+
+	*error = (struct ti_error){ 0 };
+	err = ti_lun_open(&options, sim_as_queue(l->sim), sim_as_clock(l->sim), NULL, &l->lun,
+			  error);
+	if (err != 0)
+		l->lun = NULL;
+	return err;
+}
+
+static void cut(struct look *l)
+{
+	sim_power_cut(l->sim);
+	ti_lun_abandon(l->lun);
+	l->lun = NULL;
+}
+
+static void open_lun(struct look *l, const struct world_mode *mode, const char *when)
+{
+	struct ti_error error;
+
+	if (try_open(l, mode, &error) != 0)
+		violation("open in mode %c %s: %s", mode->letter, when, error.text);
+}
+
+static const struct world_mode *any_mode(struct look *l)
+{
+	if (sim_chance(&l->world->random, 85))
+		return l->world->mode;
+	return &world_modes[sim_below(&l->world->random, world_mode_count)];
+}
+
+static void judge_cut(void *ctx, uint32_t n, const uint8_t *data)
+{
+	struct look *l = ctx;
+
+	l->seen[n] = model_judge_cut(&l->world->model, n, data);
+}
+
+static void judge_kill(void *ctx, uint32_t n, const uint8_t *data)
+{
+	struct look *l = ctx;
+
+	l->seen[n] = model_judge_kill(&l->world->model, n, data);
+}
+
+static void judge_same(void *ctx, uint32_t n, const uint8_t *data)
+{
+	struct look *l = ctx;
+
+	if (data == NULL ? l->seen[n] == SEEN_MISMATCH
+			 : l->seen[n] != SEEN_MISMATCH &&
+				   model_holds(&l->world->model, data, n, l->seen[n]))
+		return;
+	if (l->seen[n] == SEEN_MISMATCH)
+		violation("block %u did not match its tag after a crash, and later it does", n);
+	violation("block %u held version %u after a crash, and later %s", n, l->seen[n],
+		  data ? "something else" : "its tag does not match");
+}
+
+/* What was seen lasts. */
+static void see_again(struct look *l)
+{
+	struct world *w = l->world;
+
+	w->counts->opened_again++;
+	if (sim_chance(&w->random, 50)) {
+		cut(l);
+		open_lun(l, any_mode(l), "after two cuts");
+	} else {
+		if ((ti_lun_close(l->lun) != 0) != l->broken)
+			violation("close after a crash: %s",
+				  l->broken ? "a failed flush is forgotten" : "failed");
+		sim_power_cut(l->sim);
+		open_lun(l, any_mode(l), "after a crash and a close");
+	}
+	world_read_all(w, l->lun, judge_same, l);
+}
+
+static void count_state(struct look *l, const struct world_mode *mode)
+{
+	l->world->counts->states++;
+	l->world->counts->states_by_mode[mode - world_modes]++;
+}
+
+/* l->sim is as a power cut left it. */
+static void check_cut(struct look *l)
+{
+	struct world *w = l->world;
+	const struct world_mode *mode = any_mode(l);
+	struct ti_error error;
+
+	copy_store(l, false);
+	while (sim_chance(&w->random, 25)) {
+		faults_vanish_after(&l->faults, 1 + (unsigned)sim_below(&w->random, 40));
+		(void)try_open(l, mode, &error);
+		faults_none(&l->faults);
+		cut(l);
+		unlink(l->store);
+		l->broken = false;
+		w->counts->cut_again++;
+	}
+	open_lun(l, mode, "after a power cut");
+	world_read_all(w, l->lun, judge_cut, l);
+	if (sim_chance(&w->random, 25))
+		see_again(l);
+	cut(l);
+	count_state(l, mode);
+}
+
+/* Returns whether it succeeded.  A flush that has failed is not forgotten by the successor. */
+static bool flush(struct look *l)
+{
+	struct ti_request req = { .op = TI_REQ_FLUSH };
+	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
+
+	ti_lun_submit(l->lun, &req);
+	for (ti_lun_run(l->lun, &finished); STAILQ_EMPTY(&finished); ti_lun_run(l->lun, &finished))
+		ti_lun_wait(l->lun, TI_CLOCK_NEVER);
+	if (req.result.err != 0 && !l->broken)
+		violation("flush after a kill failed: %s", ti_cause_name(req.result.cause));
+	if (req.result.err == 0 && l->broken)
+		violation("flush after a kill succeeded, and one before it had failed");
+	return req.result.err == 0;
+}
+
+/* The process dies, its successor answers the initiator's flush or not, then the power goes. */
+static void check_kill(struct look *l)
+{
+	struct world *w = l->world;
+	const struct world_mode *mode = any_mode(l);
+	bool flushed = sim_chance(&w->random, 60);
+
+	sim_copy(l->sim, w->sim);
+	sim_reseed(l->sim, sim_random(&w->random));
+	sim_kill(l->sim);
+	copy_store(l, true);
+	open_lun(l, mode, "after a kill");
+	world_read_all(w, l->lun, judge_kill, l);
+	flushed = flushed && flush(l);
+	cut(l);
+	unlink(l->store);
+	l->broken = false;
+	open_lun(l, mode, "after a kill and a power cut");
+	world_read_all(w, l->lun, flushed ? judge_same : judge_cut, l);
+	cut(l);
+	count_state(l, mode);
+}
+
+static void look_at_cuts(struct look *l)
+{
+	struct world *w = l->world;
+	struct sim_crash *crash = sim_crash_new(w->sim);
+	uint64_t states = sim_crash_states(crash);
+	uint32_t looks = w->schedule->shape.looks;
+
+	if (states <= EXHAUSTIVE && looks * 4 >= states) {
+		w->counts->exhaustive++;
+		for (uint64_t n = 0; n < states; n++) {
+			sim_crash_make(crash, n, l->sim);
+			check_cut(l);
+		}
+	} else {
+		for (uint32_t n = 0; n < looks; n++) {
+			sim_crash_sample(crash, &w->random, l->sim);
+			check_cut(l);
+		}
+	}
+	sim_crash_free(crash);
+}
+
+void world_look(struct world *w)
+{
+	const struct world_shape *s = &w->schedule->shape;
+	struct look l = { .world = w };
+
+	w->counts->looks++;
+	(void)snprintf(l.store, sizeof(l.store), "%s-look", w->store);
+	l.seen = calloc(w->model.blocks, sizeof(*l.seen));
+	if (l.seen == NULL)
+		abort();
+	l.sim = sim_queue_new(&(struct sim_options){
+		.seed = w->step->seed,
+		.bytes = { w->bytes[TI_DATA], w->bytes[TI_META] },
+		.logical_block_size = { s->data_logical, s->meta_logical },
+		.unit_bytes = { s->data_unit },
+		.complete_percent = s->complete_percent,
+		.fault = fault,
+		.ctx = &l,
+	});
+	look_at_cuts(&l);
+	/* Without a store nobody remembers a flush that has failed. */
+	if (s->store || (!w->flush_broken && !w->mode->outlives_process))
+		for (uint32_t n = 0; n < (s->looks + 3) / 4; n++)
+			check_kill(&l);
+	unlink(l.store);
+	sim_queue_free(l.sim);
+	free(l.seen);
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/* See world_model.h. */
+#include "world_model.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim_queue.h"
+
+static void add_version(struct block *b, struct version v)
+{
+	if (b->count == b->room) {
+		b->room = b->room ? b->room * 2 : 4;
+		b->v = realloc(b->v, b->room * sizeof(*b->v));
+		if (b->v == NULL)
+			abort();
+	}
+	b->v[b->count++] = v;
+}
+
+static void set_version(struct block *b, uint32_t id, enum version_status status)
+{
+	b->count = 0;
+	add_version(b, (struct version){ .id = id, .status = status });
+}
+
+void model_init(struct model *m, const struct schedule *s)
+{
+	uint32_t last = s->steps > 0 ? s->step[s->steps - 1].id : 0;
+
+	m->blocks = s->shape.blocks;
+	m->block_size = s->shape.block_size;
+	m->block = calloc(m->blocks, sizeof(*m->block));
+	m->same = calloc(last + 1, sizeof(*m->same));
+	if (m->block == NULL || m->same == NULL)
+		abort();
+	for (unsigned i = 0; i < s->steps; i++)
+		m->same[s->step[i].id] = s->step[i].op == STEP_WRITE_SAME;
+	for (uint32_t n = 0; n < m->blocks; n++)
+		set_version(&m->block[n], 0, DONE);
+}
+
+void model_free(struct model *m)
+{
+	for (uint32_t n = 0; n < m->blocks; n++)
+		free(m->block[n].v);
+	free(m->block);
+	free(m->same);
+}
+
+void model_content(const struct model *m, uint32_t block, uint32_t id, uint8_t *out)
+{
+	struct sim_random r = { .state = ((uint64_t)id << 32) ^
+					 (m->same[id] ? 0xffffffffU : block) };
+
+	if (id == 0) {
+		memset(out, 0, m->block_size);
+		return;
+	}
+	for (size_t at = 0; at < m->block_size; at += 8) {
+		uint64_t x = sim_random(&r);
+
+		memcpy(out + at, &x, 8);
+	}
+}
+
+/* Most blocks that are not a version differ in their first bytes: no need to make the others. */
+bool model_holds(const struct model *m, const uint8_t *data, uint32_t block, uint32_t id)
+{
+	struct sim_random r = { .state = ((uint64_t)id << 32) ^
+					 (m->same[id] ? 0xffffffffU : block) };
+
+	for (size_t at = 0; at < m->block_size; at += 8) {
+		uint64_t x = id == 0 ? 0 : sim_random(&r);
+
+		if (memcmp(data + at, &x, 8) != 0)
+			return false;
+	}
+	return true;
+}
+
+void model_submitted(struct model *m, const struct step *step, const struct world_mode *mode)
+{
+	for (uint32_t n = 0; n < step->count; n++)
+		add_version(&m->block[step->block + n],
+			    (struct version){ .id = step->id,
+					      .status = IN_FLIGHT,
+					      .fua = step->fua,
+					      .cut_parts_tag = mode->cut_parts_tag,
+					      .outlives_process = mode->outlives_process });
+}
+
+void model_came_back(struct model *m, const struct step *step, enum version_status status)
+{
+	for (uint32_t n = 0; n < step->count; n++) {
+		struct block *b = &m->block[step->block + n];
+
+		for (unsigned i = 0; i < b->count; i++)
+			if (b->v[i].id == step->id)
+				b->v[i].status = status;
+	}
+}
+
+static void durable(struct block *b, uint32_t id)
+{
+	for (unsigned i = 0; i < b->count; i++) {
+		if (b->v[i].id != id)
+			continue;
+		memmove(b->v, b->v + i, (b->count - i) * sizeof(*b->v));
+		b->count -= i;
+		return;
+	}
+	/* Not there: an even newer one is durable already. */
+}
+
+void model_durable(struct model *m, uint32_t block, uint32_t count, uint32_t id)
+{
+	for (uint32_t n = 0; n < count; n++)
+		durable(&m->block[block + n], id);
+}
+
+void model_acknowledged(const struct model *m, uint32_t *id)
+{
+	for (uint32_t n = 0; n < m->blocks; n++) {
+		const struct block *b = &m->block[n];
+
+		id[n] = UINT32_MAX;
+		for (unsigned i = 0; i < b->count; i++)
+			if (b->v[i].status == DONE)
+				id[n] = b->v[i].id;
+	}
+}
+
+void model_flushed(struct model *m, const uint32_t *id)
+{
+	for (uint32_t n = 0; n < m->blocks; n++)
+		if (id[n] != UINT32_MAX)
+			durable(&m->block[n], id[n]);
+}
+
+void model_judge_read(const struct model *m, uint32_t n, uint32_t newest, const uint8_t *data)
+{
+	const struct block *b = &m->block[n];
+	int i = (int)b->count - 1;
+
+	while (i >= 0 && b->v[i].id > newest)
+		i--;
+	if (i < 0)
+		return; /* a newer write is durable already and older ones forgotten: cannot be */
+	for (; i >= 0; i--) {
+		if (b->v[i].status == IN_FLIGHT && !b->v[i].fua)
+			violation("block %u: read overtook write %u", n, b->v[i].id);
+		if (b->v[i].status == BAD) {
+			if (data == NULL)
+				return;
+			violation("block %u is good though its tag was wrong", n);
+		}
+		if (data == NULL && b->v[i].status == FAILED && b->v[i].cut_parts_tag)
+			return;
+		if (data != NULL && model_holds(m, data, n, b->v[i].id))
+			return;
+		if (b->v[i].status != FAILED)
+			break;
+	}
+	violation("block %u: %s, newest version %u", n,
+		  data ? "wrong data without an error" : "tag mismatch without a reason", newest);
+}
+
+/* May the tag of a block be apart from its data after a power cut? */
+static bool may_mismatch(const struct block *b)
+{
+	for (unsigned i = 0; i < b->count; i++)
+		if (b->v[i].status == BAD || (i > 0 && b->v[i].cut_parts_tag))
+			return true;
+	return false;
+}
+
+uint32_t model_judge_cut(const struct model *m, uint32_t n, const uint8_t *data)
+{
+	const struct block *b = &m->block[n];
+	unsigned i = b->count;
+
+	if (data == NULL && !may_mismatch(b))
+		violation("block %u: durable version %u, none of the %u since may part data and "
+			  "tag, and its tag does not match",
+			  n, b->v[0].id, b->count - 1);
+	if (data == NULL)
+		return SEEN_MISMATCH;
+	while (i > 0 && (b->v[i - 1].status == BAD || !model_holds(m, data, n, b->v[i - 1].id)))
+		i--;
+	if (i == 0)
+		violation("block %u: none of the %u versions since %u, and no error", n, b->count,
+			  b->v[0].id);
+	return b->v[i - 1].id;
+}
+
+uint32_t model_judge_kill(const struct model *m, uint32_t n, const uint8_t *data)
+{
+	const struct block *b = &m->block[n];
+	bool mismatch = false;
+
+	/* From the newest version back to the newest acknowledged one that is still there. */
+	for (unsigned i = b->count; i-- > 0;) {
+		const struct version *v = &b->v[i];
+
+		if (data != NULL && v->status != BAD && model_holds(m, data, n, v->id))
+			return v->id;
+		if (v->status == DONE && (i == 0 || v->outlives_process)) {
+			if (data == NULL && mismatch)
+				return SEEN_MISMATCH;
+			violation("block %u: acknowledged version %u %s after a kill", n, v->id,
+				  data ? "is lost" : "does not match its tag");
+		}
+		mismatch |= v->status == BAD || v->cut_parts_tag;
+	}
+	if (data == NULL && mismatch)
+		return SEEN_MISMATCH;
+	violation("block %u: %s after a kill", n,
+		  data ? "none of the versions that it may have" : "tag mismatch without a reason");
+}
+
+void model_settle_cut(struct model *m, uint32_t n, uint32_t seen)
+{
+	struct block *b = &m->block[n];
+
+	if (seen == SEEN_MISMATCH)
+		set_version(b, b->v[0].id, BAD);
+	else
+		set_version(b, seen, DONE);
+}
+
+void model_settle_kill(struct model *m, uint32_t n, uint32_t seen)
+{
+	struct block *b = &m->block[n];
+
+	for (unsigned i = 0; i < b->count; i++)
+		if (b->v[i].status == IN_FLIGHT)
+			b->v[i].status = FAILED;
+	if (seen == SEEN_MISMATCH) {
+		struct version v = b->v[b->count - 1];
+
+		/* Not durable: the devices' caches may hold it still. */
+		v.status = BAD;
+		add_version(b, v);
+		return;
+	}
+	for (unsigned i = b->count; i-- > 0;) {
+		if (b->v[i].id != seen || b->v[i].status == BAD)
+			continue;
+		/* What died with the process does not come back.  What the journal held is durable
+		 * once it has been replayed. */
+		while (b->count > i + 1 && !b->v[b->count - 1].outlives_process)
+			b->count--;
+		if (i > 0 && !b->v[i].outlives_process)
+			set_version(b, seen, DONE);
+		else if (b->count == i + 1)
+			b->v[i].status = DONE;
+		return;
+	}
+}

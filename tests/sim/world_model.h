@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * What each block may hold: the promises of lun.h, in a form that can be checked.
+ *
+ * The model keeps, for each block, its versions since the last one that is known durable.  From the
+ * promises follows what may be seen:
+ *  - a read returns exactly the version of the last overlapping write submitted before it, unless
+ *    that write failed; then an older one, or a tag mismatch at a block where that is so;
+ *  - after a power cut a block holds the durable version or a later one.  Its tag does not match
+ *    only if a version that is not durable was written in a mode that permits it;
+ *  - after a kill it is not older than the last acknowledged version that outlives the process.
+ * A version is named by the number of the step that wrote it; 0 is a block as formatted.
+ *
+ * Whoever breaks a promise is reported by violation(), which does not return.
+ */
+#ifndef WORLD_MODEL_H
+#define WORLD_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "world_schedule.h"
+
+/* How a version came to be, and what has become of it. */
+enum version_status { IN_FLIGHT, DONE, FAILED, BAD /* data and tag are apart */ };
+
+struct version {
+	uint32_t id;
+	enum version_status status;
+	bool fua; /* lets its range go before it comes back */
+	bool cut_parts_tag, outlives_process;
+};
+
+struct block {
+	struct version *v; /* v[0] is durable */
+	unsigned count, room;
+};
+
+struct model {
+	struct block *block;
+	uint32_t blocks, block_size;
+	bool *same; /* [id]: was it a WRITE SAME? */
+};
+
+/* What a look at a medium has found at a block, and what it means that it is not a version. */
+#define SEEN_MISMATCH UINT32_MAX
+
+void model_init(struct model *m, const struct schedule *s);
+void model_free(struct model *m);
+
+/* A block's bytes of a version. */
+void model_content(const struct model *m, uint32_t block, uint32_t id, uint8_t *out);
+bool model_holds(const struct model *m, const uint8_t *data, uint32_t block, uint32_t id);
+
+/* A write was submitted; it came back. */
+void model_submitted(struct model *m, const struct step *step, const struct world_mode *mode);
+void model_came_back(struct model *m, const struct step *step, enum version_status status);
+
+/* These blocks' version @id, or a newer one, is durable. */
+void model_durable(struct model *m, uint32_t block, uint32_t count, uint32_t id);
+
+/* @id[block]: the newest acknowledged version, UINT32_MAX where there is none: what a flush that is
+ * submitted now makes durable. */
+void model_acknowledged(const struct model *m, uint32_t *id);
+void model_flushed(struct model *m, const uint32_t *id);
+
+/* A read that was submitted before any version newer than @newest has seen @data at block @n; NULL:
+ * its tag does not match. */
+void model_judge_read(const struct model *m, uint32_t n, uint32_t newest, const uint8_t *data);
+
+/* After a power cut, or a kill, block @n holds @data (NULL: a mismatch).  Returns what was seen: a
+ * version's id or SEEN_MISMATCH. */
+uint32_t model_judge_cut(const struct model *m, uint32_t n, const uint8_t *data);
+uint32_t model_judge_kill(const struct model *m, uint32_t n, const uint8_t *data);
+
+/* The world goes on with what was seen after a cut: nothing else can ever come back. */
+void model_settle_cut(struct model *m, uint32_t n, uint32_t seen);
+/* The devices' caches live on: older versions may come back when the power goes. */
+void model_settle_kill(struct model *m, uint32_t n, uint32_t seen);
+
+/* Report and end.  world_main.c knows which world it was. */
+void violation(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+#endif
