@@ -39,4 +39,7 @@ void doctor_runner(struct doctor *doctor);
 /** io_uring, locked memory, PR_SET_IO_FLUSHER: of tcmu-runner's process where it runs. */
 void doctor_process(struct doctor *doctor);
 
+/** What the threads of tcmu-runner that carry our LUNs' I/O have got, where it serves any. */
+void doctor_threads(struct doctor *doctor);
+
 #endif

@@ -72,6 +72,7 @@ int cli_doctor(int argc, char **argv)
 	doctor_kernel(&doctor);
 	doctor_runner(&doctor);
 	doctor_process(&doctor);
+	doctor_threads(&doctor);
 	report.count = doctor.count;
 	for (size_t i = 0; i < doctor.count; i++) {
 		report.missing += doctor.finding[i].state == FINDING_MISSING;

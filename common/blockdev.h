@@ -94,9 +94,18 @@ struct ti_queue_ops {
 	void (*close)(struct ti_queue *q);
 };
 
+/** The back-end's own threads, and what they have got for themselves; see io_thread.h. */
+struct ti_queue_threads {
+	unsigned count; /* 0: there are none */
+	unsigned io_flushers;
+	unsigned locked_stacks;
+};
+
 struct ti_queue {
 	const struct ti_queue_ops *ops;
 	struct ti_device_info dev[TI_DEVICES];
+	struct ti_queue_threads threads;
+	bool unlocked_memory; /* the back-end's memory could not be locked */
 };
 
 static inline void ti_queue_submit(struct ti_queue *q, struct ti_io *io)

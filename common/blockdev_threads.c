@@ -27,16 +27,10 @@
 #include <unistd.h>
 
 #include <linux/falloc.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-
 #include "blockdev_waiter.h"
 #include "clock.h"
+#include "io_thread.h"
 #include "memory.h"
-
-#ifndef PR_SET_IO_FLUSHER
-#define PR_SET_IO_FLUSHER 57
-#endif
 
 /** The threads need little, and it is locked in memory. */
 #define STACK_BYTES ((size_t)128 * 1024)
@@ -82,8 +76,7 @@ struct threads {
 	struct ti_io_list completed;
 	bool audible;	      /* the sleeper wants to be woken for a completion */
 	bool stopping;	      /* threads end */
-	unsigned started;     /* threads that are ready for work */
-	pthread_cond_t ready; /* `started` has changed */
+	pthread_cond_t ready; /* host.queue.threads has changed: one more is ready for work */
 
 	unsigned worker_count; /* threads that exist */
 	struct worker workers[];
@@ -162,23 +155,22 @@ static int carry_out(const struct threads *t, struct ti_io *io)
 	}
 }
 
-/* Make the thread fit for the I/O path.  What is not permitted is done without. */
+/* Make the thread fit for the I/O path and report it as started. */
 static void prepare_thread(const struct worker *w)
 {
-	pthread_attr_t attr;
+	struct ti_queue_threads *got = &w->pool->host.queue.threads;
+	bool flusher = ti_io_thread_become_flusher() == 0;
+	bool locked = ti_io_thread_lock_stack() == 0;
 	char name[16];
-	size_t size;
-	void *stack;
 
 	(void)snprintf(name, sizeof(name), "ti-io-%u", w->number);
 	(void)pthread_setname_np(pthread_self(), name);
-	/* Memory that the kernel takes for our I/O must not wait for I/O that may be to us. */
-	(void)prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
-	if (pthread_getattr_np(pthread_self(), &attr) == 0) {
-		if (pthread_attr_getstack(&attr, &stack, &size) == 0)
-			(void)mlock(stack, size);
-		(void)pthread_attr_destroy(&attr);
-	}
+	pthread_mutex_lock(&w->pool->lock);
+	got->count++;
+	got->io_flushers += flusher;
+	got->locked_stacks += locked;
+	pthread_cond_signal(&w->pool->ready);
+	pthread_mutex_unlock(&w->pool->lock);
 }
 
 static void *work(void *arg)
@@ -188,8 +180,6 @@ static void *work(void *arg)
 
 	prepare_thread(w);
 	pthread_mutex_lock(&t->lock);
-	t->started++;
-	pthread_cond_signal(&t->ready);
 	for (;;) {
 		struct ti_io *io = ti_io_list_take(&w->lane->queue);
 		bool wake;
@@ -364,7 +354,7 @@ static int start_threads(struct threads *t, unsigned count)
 static void await_threads(struct threads *t)
 {
 	pthread_mutex_lock(&t->lock);
-	while (t->started < t->worker_count)
+	while (t->host.queue.threads.count < t->worker_count)
 		pthread_cond_wait(&t->ready, &t->lock);
 	pthread_mutex_unlock(&t->lock);
 }
@@ -382,6 +372,7 @@ int ti_threads_open(const struct ti_host_device dev[TI_DEVICES], unsigned count,
 		return -ENOMEM;
 	t->bytes = bytes;
 	ti_host_queue_init(&t->host, &ti_threads_ops, dev);
+	t->host.queue.unlocked_memory = !locked;
 	ti_io_list_init(&t->staged);
 	ti_io_list_init(&t->finished);
 	ti_io_list_init(&t->completed);

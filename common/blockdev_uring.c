@@ -563,6 +563,7 @@ int ti_uring_open(const struct ti_host_device dev[TI_DEVICES], unsigned depth,
 	u->depth = depth;
 	atomic_init(&u->stalled, false);
 	ti_host_queue_init(&u->host, &ti_uring_ops, dev);
+	u->host.queue.unlocked_memory = !locked;
 	init_lists(u);
 
 	*refused = "an eventfd";

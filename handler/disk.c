@@ -39,6 +39,20 @@ static int open_contexts(struct ti_disk *disk, unsigned count, struct ti_error *
 	return 0;
 }
 
+/* The threads of the pool, where there is one. */
+static void log_pool(struct ti_disk *disk)
+{
+	const struct ti_queue_threads *t = &disk->queue->threads;
+	bool all = t->io_flushers == t->count && t->locked_stacks == t->count;
+
+	if (t->count == 0)
+		return;
+	ti_say(disk->dev, all ? TI_LOG_INFO : TI_LOG_WARN,
+	       "io_flusher=%s thread=pool threads=%u io_flushers=%u locked_stacks=%u%s",
+	       t->io_flushers == t->count ? "yes" : "no", t->count, t->io_flushers,
+	       t->locked_stacks, all ? "" : ": do not swap to this LUN");
+}
+
 static void log_open(struct ti_disk *disk)
 {
 	const struct ti_device_info *dev = disk->queue->dev;
@@ -50,7 +64,9 @@ static void log_open(struct ti_disk *disk)
 	       " integrity_block=%" PRIu32 " backend=%s locked_memory=%s",
 	       dev[TI_DATA].name, dev[TI_META].name, disk->facts.blocks, disk->facts.block_size,
 	       disk->facts.integrity_block, disk->queue->ops->name,
-	       stats.locked_memory && disk->locked_memory ? "yes" : "no");
+	       stats.locked_memory && disk->locked_memory && !disk->queue->unlocked_memory ? "yes"
+											   : "no");
+	log_pool(disk);
 }
 
 void ti_disk_start(struct ti_disk *disk)
@@ -200,8 +216,9 @@ int ti_disk_close(struct ti_disk *disk)
 		       strerror(-err), disk->config.data_path, disk->config.meta_path);
 	ti_say(disk->dev, TI_LOG_INFO,
 	       "closed reads=%" PRIu64 " writes=%" PRIu64 " flushes=%" PRIu64
-	       " flush_rounds=%" PRIu64 " mismatches=%" PRIu64,
-	       stats.reads, stats.writes, stats.flushes, stats.flush_rounds, stats.mismatches);
+	       " flush_rounds=%" PRIu64 " mismatches=%" PRIu64 " bounced=%" PRIu64,
+	       stats.reads, stats.writes, stats.flushes, stats.flush_rounds, stats.mismatches,
+	       stats.bounced_parts);
 	ti_pair_close(disk->queue);
 	ti_memory_put(disk->contexts, disk->contexts_bytes);
 	destroy_lock(disk);

@@ -2,32 +2,28 @@
 // Copyright (c) 2026 The tcmu-integrity authors
 #include "thread.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <sys/prctl.h>
-
 #include "clock.h"
 #include "disk.h"
+#include "io_thread.h"
 #include "say.h"
-
-#ifndef PR_SET_IO_FLUSHER
-#define PR_SET_IO_FLUSHER 57
-#endif
 
 /* A busy thread looks at the clock once in so many turns; an idle one each time. */
 #define TURNS_PER_TICK 64U
 
 static void become_io_flusher(struct ti_disk *disk, const char *thread)
 {
-	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0)
+	int err = ti_io_thread_become_flusher();
+
+	if (!err)
 		ti_say(disk->dev, TI_LOG_INFO, "io_flusher=yes thread=%s", thread);
 	else
 		ti_say(disk->dev, TI_LOG_WARN,
 		       "io_flusher=no thread=%s reason=\"%s\": do not swap to this LUN", thread,
-		       strerror(errno));
+		       strerror(-err));
 }
 
 void ti_thread_adopt(struct ti_disk *disk)

@@ -3,9 +3,11 @@
 # Copyright (c) 2026 The tcmu-integrity authors
 #
 # doctor is content when everything is there, and names each piece that is missing, with a command that mends it.
-# lab: timeout=120
+# lab: timeout=240
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=lib-scsi.sh
+. "${BASH_SOURCE[0]%/*}/lib-scsi.sh"
 
 # state SUBJECT, from the last `diagnose`.
 state() {
@@ -60,6 +62,59 @@ for subject in root configfs target_core_mod target_core_user iscsi_target_mod t
 	io_uring locked_memory io_flusher; do
 	assert_match "$(state $subject)" '^ok '
 done
+
+say 'LUNs, with both back-ends'
+data=("$(loop_dev 16)" "$(loop_dev 16)")
+meta=("$(loop_dev 8)" "$(loop_dev 8)")
+# serve_luns: two of them, with a command each.
+serve_luns() {
+	backstore uring "${data[0]}" "${meta[0]}" backend=uring
+	backstore pool "${data[1]}" "${meta[1]}" backend=threads
+	local disk name
+	for name in uring pool; do
+		disk=$(loop_login $name)
+		write_random "$disk" 0 8
+		sg_sync "$disk"
+	done
+}
+# unserve_luns: they go.
+unserve_luns() {
+	local name
+	for name in uring pool; do
+		logout $name
+		backstore_remove $name
+	done
+}
+format_pair "${meta[0]}" "${data[0]}"
+format_pair "${meta[1]}" "${data[1]}"
+assert_eq "$(state io_flusher_threads)" '' 'threads without a LUN'
+serve_luns
+diagnose 0
+# Two for each LUN and 18 of the pool; io_uring's workers come on top.
+assert_match "$(state io_flusher_threads)" '^ok all (2[2-9]|3[0-9]) threads'
+assert_match "$(state locked_by_luns)" '^ok tcmu-runner has locked [1-9][0-9.]* MiB of memory for 2 LUNs'
+unserve_luns
+stop_runner
+
+say 'a tcmu-runner that may neither become an I/O flusher nor lock memory'
+assert_fails runner_log_has 'io_flusher=no' >/dev/null
+assert_fails runner_log_has 'locked_memory=no' >/dev/null
+runner_under=(prlimit --memlock=8192 setpriv "--bounding-set=-sys_resource,-ipc_lock")
+start_runner
+serve_luns
+diagnose 0
+assert_match "$(state io_flusher)" '^note '
+assert_match "$(state io_flusher_threads)" '^note .* without PR_SET_IO_FLUSHER, do not swap to these LUNs: '
+assert_match "$(state io_flusher_threads)" 'cmdproc-uio'
+assert_match "$(state locked_memory)" '^note .*LimitMEMLOCK=infinity'
+for thread in command completion pool; do
+	assert runner_log_has "io_flusher=no thread=$thread"
+done
+assert runner_log_has 'locked_memory=no'
+unserve_luns
+stop_runner
+runner_under=()
+start_runner
 
 say 'single pieces away'
 mv /etc/rtslib-fb-target/pr /etc/rtslib-fb-target/away

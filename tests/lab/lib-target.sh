@@ -69,8 +69,9 @@ use_handlers() {
 }
 
 # start_runner: starts tcmu-runner and waits until it answers.  Its log is $runner_log, over restarts.
-# runner_env=(VARIABLE=VALUE…) goes into its environment; RUNNER_DEBUG=1 puts every command into the log.
+# runner_env=(VARIABLE=VALUE…) goes into its environment, runner_under=(COMMAND…) is put before it; RUNNER_DEBUG=1 puts every command into the log.
 runner_env=()
+runner_under=()
 start_runner() {
 	local debug=()
 	requires_target
@@ -79,7 +80,7 @@ start_runner() {
 	! runner_is_on_the_bus || skip "a tcmu-runner is running here already: stop it first"
 	[[ -z ${RUNNER_DEBUG:-} ]] || debug=(-d)
 	follow_runner_log
-	env "${runner_env[@]}" tcmu-runner "${debug[@]}" --tcmu-log-dir "$LAB_TMP/log" --handler-path "$LAB_TMP/handlers" \
+	env "${runner_env[@]}" "${runner_under[@]}" tcmu-runner "${debug[@]}" --tcmu-log-dir "$LAB_TMP/log" --handler-path "$LAB_TMP/handlers" \
 		</dev/null >>"$LAB_TMP/runner.out" 2>&1 &
 	echo $! >"$LAB_TMP/runner.pid"
 	[[ -e $LAB_TMP/runner.known ]] || at_end stop_runner

@@ -25,6 +25,7 @@
 
 #include "blockdev_cases.h"
 #include "io_support.h"
+#include "io_thread.h"
 
 #define BLOCK 4096U
 
@@ -126,6 +127,31 @@ static void pool_takes_no_signals(void **state)
 	testio_in_child(signal_the_process, *state);
 }
 
+/* What each thread has got for itself is counted, and what it was refused is not. */
+static int count_what_threads_get(void *arg)
+{
+	bool may = ti_io_thread_become_flusher() == 0;
+	struct ti_queue *q = open_threads(arg, 4);
+
+	if (q->threads.count != 6 || q->threads.io_flushers != (may ? 6 : 0) ||
+	    q->threads.locked_stacks != 6)
+		return 2;
+	ti_pair_close(q);
+	testio_refuse_syscall(SYS_mlock, EPERM);
+	testio_refuse_syscall(SYS_prctl, EPERM);
+	q = open_threads(arg, 4);
+	if (q->threads.count != 6 || q->threads.io_flushers != 0 || q->threads.locked_stacks != 0 ||
+	    !q->unlocked_memory)
+		return 3;
+	ti_pair_close(q);
+	return 0;
+}
+
+static void what_threads_get_is_counted(void **state)
+{
+	testio_in_child(count_what_threads_get, *state);
+}
+
 /* Threads that cannot be started: an error, and what was started is gone. */
 static int start_no_threads(void *arg)
 {
@@ -173,6 +199,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(one_thread_serves_everything),
 		cmocka_unit_test(failed_flush_is_reported),
 		cmocka_unit_test(pool_takes_no_signals),
+		cmocka_unit_test(what_threads_get_is_counted),
 		cmocka_unit_test(refused_threads_are_an_error),
 	};
 	int failed = blockdev_cases_run(TI_BACKEND_THREADS, argc, argv);

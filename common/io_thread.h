@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * Making a thread fit for the I/O path of a LUN that the machine itself may swap to.
+ *
+ * What is not permitted is done without; the caller says so where people can see it.
+ */
+#ifndef TI_IO_THREAD_H
+#define TI_IO_THREAD_H
+
+/**
+ * PR_SET_IO_FLUSHER for the calling thread: memory that the kernel takes on its behalf must not
+ * wait for I/O that may be to us.  Threads that it creates inherit it, io_uring's workers included.
+ * Returns 0 or negative errno.
+ */
+int ti_io_thread_become_flusher(void);
+
+/** Lock the calling thread's whole stack in memory.  Allocates.  Returns 0 or negative errno. */
+int ti_io_thread_lock_stack(void);
+
+#endif
