@@ -15,6 +15,8 @@
 
 #include <gio/gio.h>
 
+#include "store_file.h"
+
 #define SERVICE	  "org.kernel.TCMUService1"
 #define OBJECTS	  "/org/kernel/TCMUService1"
 #define HANDLER	  "/org/kernel/TCMUService1/integrity"
@@ -210,6 +212,26 @@ static void examine_handler(struct doctor *doctor, GDBusConnection *bus)
 	g_clear_error(&why);
 }
 
+/* tcmu-runner does not run: whatever lies there was left by one that was killed. */
+static void examine_leftovers(struct doctor *doctor)
+{
+	GDir *dir = g_dir_open(TI_STORE_DIR, 0, NULL);
+	unsigned files = 0;
+
+	while (dir && g_dir_read_name(dir))
+		files++;
+	if (dir)
+		g_dir_close(dir);
+	if (files)
+		doctor_mend(doctor_add(doctor, "leftover_files", FINDING_NOTE,
+				       "in %s there %s left by a tcmu-runner that was killed, with "
+				       "what is "
+				       "missing on its LUNs' devices: do not use these before a "
+				       "new one has opened them",
+				       TI_STORE_DIR, files == 1 ? "is a file" : "are files"),
+			    "systemctl start tcmu-runner");
+}
+
 static void examine_service(struct doctor *doctor)
 {
 	GError *why = NULL;
@@ -234,6 +256,7 @@ static void examine_service(struct doctor *doctor)
 		doctor_mend(doctor_add(doctor, "tcmu_runner", FINDING_MISSING,
 				       "tcmu-runner is not running"),
 			    "systemctl start tcmu-runner");
+		examine_leftovers(doctor);
 	}
 	g_object_unref(bus);
 }

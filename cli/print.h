@@ -18,6 +18,7 @@
 #include "error.h"
 #include "geometry.h"
 #include "journal_scan.h"
+#include "store_file.h"
 #include "superblock.h"
 
 struct report_dump {
@@ -28,6 +29,7 @@ struct report_dump {
 	struct ti_geometry geo;
 	bool has_journal;
 	struct ti_journal_summary journal;
+	struct ti_store_found store; /* of a tcmu-runner that serves the pair, or died so */
 	/* What kept geometry or journal from being known; err 0: nothing did. */
 	struct ti_error error;
 };
@@ -39,7 +41,8 @@ struct report_check {
 	const struct ti_superblock *sb;
 	const struct ti_geometry *geo;
 	const struct ti_check_report *result;
-	bool complete; /* false: stopped before the end */
+	const struct ti_store_found *store; /* of a tcmu-runner that was killed */
+	bool complete;			    /* false: stopped before the end */
 	double seconds;
 };
 

@@ -141,6 +141,15 @@ static struct json_object *bitmap_state(void)
 	return o;
 }
 
+static struct json_object *store_files(const struct ti_store_found *found)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (unsigned i = 0; i < found->count; i++)
+		json_object_array_add(list, json_object_new_string(found->path[i]));
+	return list;
+}
+
 static void dump(const struct report_dump *r)
 {
 	struct json_object *top = json_object_new_object();
@@ -153,6 +162,7 @@ static void dump(const struct report_dump *r)
 		add(top, "journal", journal(&r->journal));
 	else
 		add(top, "journal", r->sb.flags & TI_SB_DIRTY_BITMAP ? bitmap_state() : NULL);
+	add(top, "store_files", store_files(&r->store));
 	add_error(top, &r->error);
 	finish(top);
 }
@@ -202,6 +212,7 @@ static void check(const struct report_check *r)
 	add_number(top, "ranges_total", total);
 	add_number(top, "ranges_listed", r->result->listed);
 	add(top, "ranges", range_list(r->result));
+	add(top, "store_files", store_files(r->store));
 	add(top, "seconds", json_object_new_double(r->seconds));
 	add(top, "error", NULL);
 	finish(top);

@@ -120,6 +120,12 @@ static void dump(const struct report_dump *r)
 		dump_journal(&r->journal);
 	else if (r->sb.flags & TI_SB_DIRTY_BITMAP)
 		printf("\nwhat is in the journal\n" COLUMN "%s\n", "journal_state", "bitmap");
+	if (r->store.count)
+		printf("\nwhat a tcmu-runner has not yet written that serves the pair, or was "
+		       "killed "
+		       "while it did\n");
+	for (unsigned i = 0; i < r->store.count; i++)
+		printf(COLUMN "%s\n", "store_file", r->store.path[i]);
 }
 
 /* ---- check ---- */

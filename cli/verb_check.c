@@ -12,6 +12,7 @@
 #include "cli.h"
 #include "inspect.h"
 #include "journal_overlay.h"
+#include "leftover.h"
 #include "lun.h"
 #include "pair.h"
 #include "print.h"
@@ -161,6 +162,7 @@ static int check(const struct options *options, const struct ti_hash_ops *hash,
 	struct ti_geometry geo;
 	struct ti_check_options check_options = { .hash = hash };
 	struct ti_check_report result = { .list_max = (size_t)options->max_ranges };
+	const struct ti_store_found store = leftover_find(options->meta, options->start_sector);
 	struct report_check report = {
 		.meta = options->meta,
 		.data = options->data,
@@ -168,6 +170,7 @@ static int check(const struct options *options, const struct ti_hash_ops *hash,
 		.sb = &sb,
 		.geo = &geo,
 		.result = &result,
+		.store = &store,
 	};
 	cli_cleanup_free struct ti_check_range *list = NULL;
 	cli_cleanup_pair struct ti_queue *queue = NULL;
@@ -175,10 +178,12 @@ static int check(const struct options *options, const struct ti_hash_ops *hash,
 	struct progress_bar bar;
 	int err;
 
-	if (options->replay && replay(options, &log, &error))
+	if (options->replay &&
+	    (leftover_refuse(options->meta, &store, &error) || replay(options, &log, &error)))
 		return failed(print, &error, cli_exit_of(error.err));
 	if (open_pair(options, &log, &queue, &sb, &geo, &error))
 		return failed(print, &error, queue ? cli_exit_of(error.err) : CLI_REFUSED);
+	leftover_warn(options->meta, &store); /* the pair is held: nobody serves it */
 	list = calloc(result.list_max + 1, sizeof(*list));
 	if (!list) {
 		ti_error_set(&error, -ENOMEM, "there is no memory for the list of ranges");

@@ -11,6 +11,7 @@
 
 #include "cli.h"
 #include "inspect.h"
+#include "leftover.h"
 #include "pair.h"
 #include "print.h"
 #include "syntax.h"
@@ -82,6 +83,7 @@ static int dump(const struct options *options, const struct printer *print)
 		return queue ? cli_exit_of(err) : CLI_REFUSED;
 	}
 	look_further(queue, &report);
+	report.store = leftover_find(options->meta, options->start_sector);
 	print->dump(&report);
 	if (report.error.err)
 		cli_complain_error(&report.error);

@@ -15,6 +15,7 @@
 #include "cli.h"
 #include "format.h"
 #include "inspect.h"
+#include "leftover.h"
 #include "pair.h"
 #include "progress_bar.h"
 #include "signatures.h"
@@ -153,6 +154,7 @@ static struct ti_format_options format_options(const struct options *o,
 struct contents {
 	struct signatures found[TI_DEVICES];
 	enum ti_place place; /* where the superblock will be */
+	struct ti_store_found store;
 };
 
 static int look(const struct options *o, struct ti_queue *queue, struct contents *contents,
@@ -165,6 +167,7 @@ static int look(const struct options *o, struct ti_queue *queue, struct contents
 		err = signatures_find(o->meta, &contents->found[TI_META], error);
 	if (!err)
 		err = ti_inspect_place(queue, o->start_sector, &contents->place, error);
+	contents->store = leftover_find(o->meta, o->start_sector);
 	return err;
 }
 
@@ -240,6 +243,9 @@ static void show_plan(const struct options *o, const struct ti_queue *queue,
 		plan->hash->name, plan->geo.tag_size,
 		plan->sb.flags & TI_SB_FIXED_HMAC ? " (salted)" : "",
 		units_size(plan->geo.journal_bytes).text);
+	for (unsigned i = 0; i < contents->store.count; i++)
+		fprintf(stderr, "  %s, which a killed tcmu-runner left, will be deleted\n",
+			contents->store.path[i]);
 }
 
 /* Returns 0 if the user agrees, else an exit code. */
@@ -279,7 +285,9 @@ static int write_pair(const struct options *o, const struct ti_log *log, struct 
 		&bar, plan->fill == TI_FORMAT_KEEP_DATA ? "reading" : "wiping", !o->batch_mode);
 	int err;
 
-	err = wipe_signatures(o, contents, error);
+	err = leftover_delete(&contents->store, error);
+	if (!err)
+		err = wipe_signatures(o, contents, error);
 	if (!err)
 		err = ti_format_write(queue, plan, &progress, error);
 	if (!err && plan->fill != TI_FORMAT_NO_WIPE)

@@ -213,7 +213,8 @@ static int check_shape(const struct ti_format_shape *shape, const struct ti_pair
 	if (shape->journal_sectors > UINT32_MAX && shape->journal_sectors != UINT64_MAX)
 		return ti_error_set(error, -EINVAL,
 				    "a journal of %" PRIu64
-				    " sectors is too large: choose at most %" PRIu32,
+				    " sectors of 512 bytes is too large: choose at most %" PRIu32
+				    " sectors, just under 2 TiB",
 				    shape->journal_sectors, UINT32_MAX);
 	if (sizes->data_sectors > MAX_SECTORS)
 		return ti_error_set(error, -EINVAL,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pty
 import shlex
 import shutil
 import struct
@@ -57,6 +58,16 @@ def run(*words: str | Path, stdin: str = "", cwd: Optional[Path] = None,
     return Outcome(subprocess.run(command, input=stdin, capture_output=True, text=True, cwd=cwd,
                                   timeout=100, check=False,
                                   env=None if env is None else {**os.environ, **env}))
+
+
+def open_terminal() -> tuple[int, int]:
+    """Both ends of a pseudo-terminal."""
+    try:
+        return pty.openpty()
+    except OSError as error:
+        raise AssertionError(
+            "this test types at a terminal and there are no pseudo-terminals here "
+            f"({error}): mount -t devpts devpts /dev/pts, and link /dev/ptmx to pts/ptmx") from error
 
 
 def pattern(size: int, seed: int = 1) -> bytes:

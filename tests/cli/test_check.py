@@ -2,7 +2,6 @@
 # Copyright (c) 2026 The tcmu-integrity authors
 """check: what it finds, how it says so, and what it will not look at."""
 import os
-import pty
 import re
 import signal
 import struct
@@ -10,7 +9,8 @@ import subprocess
 import time
 import unittest
 
-from support import (CLEAN, CLI, DIFFERENT, GIB, KIB, MIB, REFUSED, STOPPED, USAGE, CliTest, Pair)
+from support import (CLEAN, CLI, DIFFERENT, GIB, KIB, MIB, REFUSED, STOPPED, USAGE, CliTest, Pair,
+                     open_terminal)
 
 
 class Damage(CliTest):
@@ -164,7 +164,7 @@ class Terminal(CliTest):
 
     def on_terminal(self, words: list[str], stop_after: float = 0) -> tuple[int, str, str]:
         """Run with stderr on a terminal; returns status, stdout and what the terminal saw."""
-        parent, child = pty.openpty()
+        parent, child = open_terminal()
         with subprocess.Popen([CLI, *words], stdout=subprocess.PIPE, stderr=child,
                               stdin=subprocess.DEVNULL) as process:
             os.close(child)

@@ -141,7 +141,7 @@ class Facts(CliTest):
         pair = self.formatted()
         facts = run("dump", pair.meta, "-j").json
         self.assertEqual(list(facts), ["metadata_device", "start_sector", "superblock", "geometry",
-                                       "journal", "error"])
+                                       "journal", "store_files", "error"])
         self.assertEqual(set(facts["superblock"]), {
             "version", "log2_interleave_sectors", "integrity_tag_size", "journal_sections",
             "provided_data_sectors", "sector_size", "log2_blocks_per_bitmap", "bitmap_bit_sectors",
@@ -160,7 +160,7 @@ class Facts(CliTest):
             "metadata_device", "data_device", "start_sector", "integrity", "block_size", "tag_size",
             "salted", "provided_sectors", "checked_sectors", "complete", "clean",
             "mismatch_sectors", "never_written_sectors", "data_unreadable_sectors",
-            "tag_unreadable_sectors", "ranges_total", "ranges_listed", "ranges", "seconds", "error"})
+            "tag_unreadable_sectors", "ranges_total", "ranges_listed", "store_files", "ranges", "seconds", "error"})
 
     def test_failures_are_objects_too(self) -> None:
         """An error comes as an object with errno and sentence."""

@@ -3,7 +3,6 @@
 """format: what it makes, what it leaves alone, and whom it asks."""
 import itertools
 import os
-import pty
 import resource
 import signal
 import struct
@@ -11,7 +10,7 @@ import subprocess
 import unittest
 
 from support import (CLEAN, CLI, IO_ERROR, KIB, MIB, REFUSED, USAGE, CliTest, Outcome, Pair,
-                     Superblock, pattern, run)
+                     Superblock, open_terminal, pattern, run)
 
 
 class Shapes(CliTest):
@@ -226,7 +225,7 @@ class Asking(CliTest):
 
     def answer(self, pair: Pair, answer: str) -> tuple[int, str]:
         """Run format on a terminal and type an answer."""
-        parent, child = pty.openpty()
+        parent, child = open_terminal()
         try:
             with subprocess.Popen([CLI, "format", str(pair.meta), "--data-device", str(pair.data)],
                                   stdin=child, stdout=subprocess.PIPE,
