@@ -108,7 +108,8 @@ int ti_sense_set_result(uint8_t *sense, enum ti_req_op op, const struct ti_resul
 		if (m->cause != result->cause || (m->when == READS && !reads(op)) ||
 		    (m->when == WRITES && reads(op)))
 			continue;
-		if (m->has_lba)
+		/* A flush that failed did so nowhere in particular. */
+		if (m->has_lba && op != TI_REQ_FLUSH)
 			return ti_sense_set_lba(sense, m->key, m->asc,
 						result->sector / (block_size / 512));
 		return ti_sense_set(sense, m->key, m->asc);

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later
 # Copyright (c) 2026 The tcmu-integrity authors
 #
-# Whoever creates a LUN with a wrong config string is told what is wrong with it, and nothing is created.
+# Whoever creates a LUN with a wrong config string is told what is wrong with it, nothing is created, and
+# nothing changes on the devices.
 # lab: timeout=150
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
@@ -15,6 +16,16 @@ blank=$(loop_dev 8)
 read_only=$(loop_dev 32 --read-only)
 format_pair "$meta" "$data"
 start_runner
+
+devices=("$data" "$meta" "$blank" "$read_only")
+digests() {
+	local dev
+	for dev in "${devices[@]}"; do
+		blockdev --flushbufs "$dev"
+		sha256sum "$dev"
+	done
+}
+before=$(digests)
 
 # refused CONFIG REGEX: by the D-Bus call that targetcli makes.
 refused() {
@@ -49,12 +60,15 @@ create() {
 said=$(assert_fails create "$data;meta=/dev/nothing")
 assert_match "$said" 'cfgstring invalid: the metadata device /dev/nothing does not exist'
 [[ -z $(backstore_dir "$(backstore_name bad)") ]] || fail 'a backstore was created'
+assert_eq "$(digests)" "$before" 'contents of the devices'
 assert_match "$(targetcli /backstores/user:integrity help create)" 'meta=<metadata device>'
 
 # Blocks that do not fit are found by open only; the log says why.
 format_pair "$meta" "$data" --force --sector-size 4096
+before=$(digests)
 said=$(assert_fails create "$data;meta=$meta")
 assert_match "$said" 'creation failed'
+assert_eq "$(digests)" "$before" 'contents of the devices'
 assert runner_log_has 'open failed: the LUN is to have blocks of 512 bytes'
 backstore even "$data" "$meta" hw_block_size=4096
 assert_runner_alive

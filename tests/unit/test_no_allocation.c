@@ -175,10 +175,12 @@ static void make_request(struct ti_request *req, struct iovec *iov, uint8_t *buf
 	*req = (struct ti_request){ .op = op[dice % 8], .owner = iov, .iov = iov, .iov_count = 1 };
 	req->sector = next_random(random) % ((DATA_SIZE - len) / 512);
 	req->sectors = len / 512;
-	if (dice % 64 == 2)
+	if (dice % 64 == 2 || dice % 64 == 8)
 		req->flags = TI_REQ_FUA;
 	iov->iov_base = dice % 16 == 3 ? buf + 1 : buf; /* now and then through a bounce buffer */
-	iov->iov_len = req->op == TI_REQ_WRITE_SAME ? 512 : len;
+	iov->iov_len = len;
+	if (req->op == TI_REQ_WRITE_SAME)
+		iov->iov_len = len % 1024 == 0 ? 1024 : 512;
 }
 
 /* Returns the number of requests that failed. */

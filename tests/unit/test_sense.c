@@ -100,7 +100,7 @@ static void every_cause_has_its_sense_data(void **state)
 		{ TI_REQ_WRITE_SAME, TI_CAUSE_DATA_IO, -EIO, 3, 0x0c, 0, 10 },
 		{ TI_REQ_READ, TI_CAUSE_META_IO, -EIO, 4, 0x44, 0, 10 },
 		{ TI_REQ_WRITE, TI_CAUSE_META_IO, -EIO, 4, 0x44, 0, 10 },
-		{ TI_REQ_FLUSH, TI_CAUSE_META_IO, -EIO, 4, 0x44, 0, 10 },
+		{ TI_REQ_FLUSH, TI_CAUSE_META_IO, -EIO, 4, 0x44, 0, -1 },
 		{ TI_REQ_FLUSH, TI_CAUSE_DATA_FLUSH, -EIO, 4, 0x44, 0, -1 },
 		{ TI_REQ_FLUSH, TI_CAUSE_META_FLUSH, -EIO, 4, 0x44, 0, -1 },
 		{ TI_REQ_WRITE, TI_CAUSE_META_FLUSH, -EIO, 4, 0x44, 0, -1 },
