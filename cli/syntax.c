@@ -17,7 +17,7 @@
 
 #include "cli.h"
 
-#define MAX_OPTIONS 24
+#define MAX_OPTIONS 40
 #define HELP_COLUMN 34
 
 /* getopt_long() returns this plus the row's number; letters stay below. */

@@ -12,6 +12,7 @@
 #include "cli.h"
 #include "inspect.h"
 #include "journal_overlay.h"
+#include "keys.h"
 #include "leftover.h"
 #include "lun.h"
 #include "pair.h"
@@ -26,6 +27,7 @@ struct options {
 	const char *meta;
 	const char *data;
 	const char *integrity;
+	struct key_options integrity_key;
 	uint64_t start_sector;
 	uint64_t max_ranges;
 	bool json;
@@ -39,6 +41,7 @@ static const struct syntax_option option_rows[] = {
 	  "the data device (always needed)", NULL },
 	{ "integrity", 0, "NAME", SYNTAX_TEXT, offsetof(struct options, integrity), 0, 0,
 	  "the digest that the pair was formatted with", "crc32c" },
+	KEY_ROWS("integrity", struct options, integrity_key),
 	{ "start", 0, "SECTORS", SYNTAX_NUMBER, offsetof(struct options, start_sector), 0,
 	  INT64_MAX / TI_SECTOR_BYTES, "sector of META where the superblock is", "0" },
 	{ "max-ranges", 0, "N", SYNTAX_NUMBER, offsetof(struct options, max_ranges), 0, RANGES_MAX,
@@ -91,7 +94,8 @@ static int open_pair(const struct options *options, const struct ti_log *log,
 }
 
 /* Open the pair for writing in mode direct, which replays and erases the journal, and close it. */
-static int replay(const struct options *options, const struct ti_log *log, struct ti_error *error)
+static int replay(const struct options *options, const struct ti_secret *key,
+		  const struct ti_log *log, struct ti_error *error)
 {
 	const struct ti_pair_options pair = {
 		.data_path = options->data,
@@ -100,6 +104,7 @@ static int replay(const struct options *options, const struct ti_log *log, struc
 	const struct ti_lun_options lun_options = {
 		.mode = TI_MODE_DIRECT,
 		.hash = options->integrity,
+		.hash_key = key,
 		.start_sector = options->start_sector,
 	};
 	cli_cleanup_pair struct ti_queue *queue = NULL;
@@ -125,11 +130,11 @@ static int load_journal(struct ti_queue *queue, const struct ti_geometry *geo,
 			struct ti_error *error)
 {
 	struct ti_hash hash;
-	int err = ti_hash_init(&hash, options->hash, geo->block_size, geo->tag_size, options->salt);
+	int err =
+		ti_hash_prepare(&hash, options->hash, options->hash_key, geo, options->salt, error);
 
 	if (err)
-		return ti_error_set(error, err, "the digest %s cannot be prepared",
-				    options->hash->name);
+		return err;
 	err = ti_journal_overlay_load(queue, geo, &hash, overlay, error);
 	ti_hash_destroy(&hash);
 	return err;
@@ -154,13 +159,13 @@ static int failed(const struct printer *print, const struct ti_error *error, int
 }
 
 static int check(const struct options *options, const struct ti_hash_ops *hash,
-		 const struct printer *print)
+		 const struct ti_secret *key, const struct printer *print)
 {
 	const struct ti_log log = cli_log(options->verbose);
 	struct ti_error error = { .err = 0 };
 	struct ti_superblock sb;
 	struct ti_geometry geo;
-	struct ti_check_options check_options = { .hash = hash };
+	struct ti_check_options check_options = { .hash = hash, .hash_key = key };
 	struct ti_check_report result = { .list_max = (size_t)options->max_ranges };
 	const struct ti_store_found store = leftover_find(options->meta, options->start_sector);
 	struct report_check report = {
@@ -179,7 +184,7 @@ static int check(const struct options *options, const struct ti_hash_ops *hash,
 	int err;
 
 	if (options->replay &&
-	    (leftover_refuse(options->meta, &store, &error) || replay(options, &log, &error)))
+	    (leftover_refuse(options->meta, &store, &error) || replay(options, key, &log, &error)))
 		return failed(print, &error, cli_exit_of(error.err));
 	if (open_pair(options, &log, &queue, &sb, &geo, &error))
 		return failed(print, &error, queue ? cli_exit_of(error.err) : CLI_REFUSED);
@@ -216,7 +221,9 @@ static int check(const struct options *options, const struct ti_hash_ops *hash,
 int cli_check(int argc, char **argv)
 {
 	struct options options = { .integrity = "crc32c", .max_ranges = RANGES_DEFAULT };
+	cli_cleanup_secret struct ti_secret *key = NULL;
 	const struct ti_hash_ops *hash;
+	int status;
 
 	switch (syntax_parse(&syntax, argc, argv, &options)) {
 	case SYNTAX_HELP:
@@ -231,7 +238,10 @@ int cli_check(int argc, char **argv)
 	hash = ti_hash_find(options.integrity);
 	if (!hash)
 		return syntax_complain(syntax.verb,
-				       "the digest '%s' is not known here; " TI_HASH_NAMES " are",
+				       "the digest '%s' is not known here; " TI_HASH_NAMES
+				       " and hmac-... of the last nine are",
 				       options.integrity);
-	return check(&options, hash, printer_for(options.json));
+	status = keys_load(syntax.verb, "--integrity", options.integrity, hash->keyed,
+			   &options.integrity_key, &key);
+	return status ? status : check(&options, hash, key, printer_for(options.json));
 }

@@ -15,6 +15,7 @@
 #include "cli.h"
 #include "format.h"
 #include "inspect.h"
+#include "keys.h"
 #include "leftover.h"
 #include "pair.h"
 #include "progress_bar.h"
@@ -26,6 +27,7 @@ struct options {
 	const char *meta;
 	const char *data;
 	const char *integrity;
+	struct key_options integrity_key;
 	uint64_t tag_size;
 	uint64_t sector_size;
 	uint64_t journal_size;
@@ -54,6 +56,7 @@ static const struct syntax_option option_rows[] = {
 	    NULL),
 	ROW("integrity", 0, "NAME", SYNTAX_TEXT, integrity, 0, 0, "the digest that makes the tags",
 	    "crc32c"),
+	KEY_ROWS("integrity", struct options, integrity_key),
 	ROW("tag-size", 0, "BYTES", SYNTAX_NUMBER, tag_size, 1, TI_MAX_TAG_SIZE,
 	    "bytes of each tag", "the digest's size, 4 for crc32c"),
 	ROW("sector-size", 0, "BYTES", SYNTAX_NUMBER, sector_size, 512, 4096,
@@ -118,16 +121,19 @@ static int check_options(const struct options *o, const struct ti_hash_ops **has
 	*hash = ti_hash_find(o->integrity);
 	if (!*hash)
 		return syntax_complain(syntax.verb,
-				       "the digest '%s' is not known here; " TI_HASH_NAMES " are",
+				       "the digest '%s' is not known here; " TI_HASH_NAMES
+				       " and hmac-... of the last nine are",
 				       o->integrity);
 	return 0;
 }
 
 static struct ti_format_options format_options(const struct options *o,
-					       const struct ti_hash_ops *hash)
+					       const struct ti_hash_ops *hash,
+					       const struct ti_secret *key)
 {
 	struct ti_format_options f = {
 		.hash = hash,
+		.hash_key = key,
 		.shape = {
 			.block_size = (uint32_t)o->sector_size,
 			.tag_size = (uint32_t)o->tag_size,
@@ -307,11 +313,12 @@ static int write_pair(const struct options *o, const struct ti_log *log, struct 
 	return err ? CLI_IO : CLI_CLEAN;
 }
 
-static int format(const struct options *o, const struct ti_hash_ops *hash)
+static int format(const struct options *o, const struct ti_hash_ops *hash,
+		  const struct ti_secret *key)
 {
 	const struct ti_log log = cli_log(o->verbose);
 	const struct ti_pair_options pair = { .data_path = o->data, .meta_path = o->meta };
-	const struct ti_format_options how = format_options(o, hash);
+	const struct ti_format_options how = format_options(o, hash, key);
 	struct ti_error error = { .err = 0 };
 	struct ti_format_plan plan;
 	struct contents contents;
@@ -337,6 +344,7 @@ static int format(const struct options *o, const struct ti_hash_ops *hash)
 int cli_format(int argc, char **argv)
 {
 	struct options options = { .integrity = "crc32c", .sector_size = TI_SECTOR_BYTES };
+	cli_cleanup_secret struct ti_secret *key = NULL;
 	const struct ti_hash_ops *hash;
 	int status;
 
@@ -349,5 +357,8 @@ int cli_format(int argc, char **argv)
 		break;
 	}
 	status = check_options(&options, &hash);
-	return status ? status : format(&options, hash);
+	if (!status)
+		status = keys_load(syntax.verb, "--integrity", options.integrity, hash->keyed,
+				   &options.integrity_key, &key);
+	return status ? status : format(&options, hash, key);
 }

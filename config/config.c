@@ -5,7 +5,7 @@
  * at ';' and knows nothing of single keys.  A key that a later version will have is a row, too, so
  * that the answer is "not yet" and not "unknown".
  */
-#include "config.h"
+#include "config_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -88,7 +88,6 @@ static const struct key keys[] = {
 		NUMBER("tcmur_cmd_time_out", runner_time_out_s, 0, INT32_MAX, "seconds"),
 	[KEY_OTHERS] = { .name = "allow_discards", .kind = KIND_LATER },
 	{ .name = "bitmap_flush_interval", .kind = KIND_LATER },
-	{ .name = "profile", .kind = KIND_LATER },
 	{ .name = "recalculate", .kind = KIND_LATER },
 };
 
@@ -96,6 +95,8 @@ static const struct key keys[] = {
 
 static const char description[] =
 	"Config string: <data device>;meta=<metadata device>[;key=value...]\n"
+	"           or: profile=NAME[;key=value...], with the rest in " TI_PROFILE_DIR
+	"/NAME.conf\n"
 	"Both are absolute paths of block devices or files that hold dm-integrity's format with\n"
 	"separate metadata (tcmu-integrity format META --data-device DATA makes it). Keys:\n"
 	"  mode=journal           data and tag change together or not at all (the default)\n"
@@ -103,7 +104,8 @@ static const char description[] =
 	"  hash=NAME              what the tags are (crc32c); also crc32, xxhash64, sha1, sha256, "
 	"sha384,\n"
 	"                         sha512, sha3-256, sha3-512, blake2b-256, blake2b-512, "
-	"blake2s-256\n"
+	"blake2s-256,\n"
+	"                         and hmac-... of the last nine, whose key a profile names\n"
 	"  start=SECTORS          of the superblock on the metadata device, 512 bytes each (0)\n"
 	"  cache_mb=MIB           memory for tags (16)\n"
 	"  queue_depth=N          requests worked on at once (128)\n"
@@ -176,13 +178,19 @@ static int unknown_key(const char *name, struct ti_error *error)
 			    name);
 }
 
-static int set_path(char *out, const char *what, const char *value, struct ti_error *error)
+int ti_config_set_path(char *out, const char *what, const char *value, struct ti_error *error)
 {
 	if (value[0] != '/')
 		return ti_error_set(error, -EINVAL,
 				    "config string: the %s '%s' is not an absolute path; it must "
 				    "start with '/'",
 				    what, value);
+	if (strlen(value) > TI_CONFIG_MAX)
+		return ti_error_set(
+			error, -ENAMETOOLONG,
+			"config string: the path of the %s is longer than %d bytes; use "
+			"a link with a shorter one",
+			what, TI_CONFIG_MAX);
 	snprintf(out, TI_CONFIG_MAX + 1, "%s", value);
 	return 0;
 }
@@ -259,10 +267,6 @@ static int set_digest(const struct key *key, const char *value, struct ti_config
 		return ti_error_set(error, -EINVAL,
 				    "config string: %s=%s is unknown; it can be: " TI_HASH_NAMES,
 				    key->name, value);
-	if (ops->keyed)
-		return ti_error_set(error, -EOPNOTSUPP,
-				    "config string: %s=%s is not supported yet, for it needs a key",
-				    key->name, value);
 	out->hash = ops->name;
 	return 0;
 }
@@ -272,7 +276,7 @@ static int set_key(const struct key *key, const char *value, struct ti_config *o
 {
 	switch (key->kind) {
 	case KIND_PATH:
-		return set_path(out->meta_path, "metadata device", value, error);
+		return ti_config_set_path(out->meta_path, "metadata device", value, error);
 	case KIND_NUMBER:
 		return set_number(key, value, out, error);
 	case KIND_WORD:
@@ -286,25 +290,17 @@ static int set_key(const struct key *key, const char *value, struct ti_config *o
 			    "config string: %s is not supported yet; leave it out", key->name);
 }
 
-/* One "key=value"; @option is cut at its '='.  @seen has a bit per key. */
-static int parse_option(char *option, uint32_t *seen, struct ti_config *out, struct ti_error *error)
+int ti_config_set(const char *name, const char *value, uint32_t *seen, struct ti_config *out,
+		  struct ti_error *error)
 {
 	const struct key *key = NULL;
-	char *value = strchr(option, '=');
 
-	if (!value)
-		return ti_error_set(error, -EINVAL,
-				    option[0] ? "config string: '%s' is not of the form key=value"
-					      : "config string: there is an empty option "
-						"(a ';' too many)%s",
-				    option);
-	*value++ = '\0';
 	for (size_t i = 0; i < KEYS && !key; i++) {
-		if (strcmp(keys[i].name, option) == 0)
+		if (strcmp(keys[i].name, name) == 0)
 			key = &keys[i];
 	}
 	if (!key)
-		return unknown_key(option, error);
+		return unknown_key(name, error);
 	if (*seen & (1U << (key - keys)))
 		return ti_error_set(error, -EINVAL,
 				    "config string: %s is given twice; leave one of them out",
@@ -314,6 +310,28 @@ static int parse_option(char *option, uint32_t *seen, struct ti_config *out, str
 		return ti_error_set(error, -EINVAL, "config string: %s has no value after its '='",
 				    key->name);
 	return set_key(key, value, out, error);
+}
+
+/* One "key=value"; @option is cut at its '='.  @seen has a bit per key. */
+static int parse_option(char *option, uint32_t *seen, struct ti_config *out, struct ti_error *error)
+{
+	char *value = strchr(option, '=');
+
+	if (!value)
+		return ti_error_set(error, -EINVAL,
+				    option[0] ? "config string: '%s' is not of the form key=value"
+					      : "config string: there is an empty option "
+						"(a ';' too many)%s",
+				    option);
+	*value++ = '\0';
+	/* Places of keys do not belong there: the string can be read by everybody. */
+	if (strstr(option, "_key") != NULL)
+		return ti_error_set(
+			error, -EINVAL,
+			"config string: it names no keys; put %s into a profile, " TI_PROFILE_DIR
+			"/NAME.conf, and write %sprofile=NAME",
+			option, TI_CONFIG_PREFIX);
+	return ti_config_set(option, value, seen, out, error);
 }
 
 /* What cannot have come through targetcli and the kernel unharmed. */
@@ -353,8 +371,36 @@ static int check_frame(const char *s, struct ti_error *error)
 	return check_characters(s, error);
 }
 
-int ti_config_parse(const char *cfgstring, struct ti_config *out, struct ti_error *error)
+/* Whatever it was put together from. */
+static int check_whole(const struct ti_config *config, struct ti_error *error)
 {
+	if (config->data_path[0] == '\0')
+		return ti_error_set(error, -EINVAL,
+				    "config string: the data device is missing; write "
+				    "%s<data device>;meta=<metadata device>, or data= in the "
+				    "profile",
+				    TI_CONFIG_PREFIX);
+	if (config->meta_path[0] == '\0')
+		return ti_error_set(error, -EINVAL,
+				    "config string: the metadata device is missing; add "
+				    "';meta=<metadata device>'");
+	if (strcmp(config->data_path, config->meta_path) == 0)
+		return ti_error_set(error, -EINVAL,
+				    "config string: data and metadata are both '%s'; they must be "
+				    "two devices",
+				    config->data_path);
+	if (ti_hash_find(config->hash)->keyed && config->hash_key.kind == TI_KEY_NONE)
+		return ti_error_set(error, -EINVAL,
+				    "config string: hash=%s needs a key; name it in a profile, as "
+				    "integrity_key_file=PATH, and write %sprofile=NAME",
+				    config->hash, TI_CONFIG_PREFIX);
+	return 0;
+}
+
+int ti_config_parse_at(const char *dir, const char *cfgstring, struct ti_config *out,
+		       struct ti_error *error)
+{
+	static const char profile[] = "profile=";
 	char copy[TI_CONFIG_MAX + 1];
 	uint32_t seen = 0;
 	char *rest = copy;
@@ -370,37 +416,25 @@ int ti_config_parse(const char *cfgstring, struct ti_config *out, struct ti_erro
 		return err;
 	snprintf(copy, sizeof(copy), "%s", cfgstring + strlen(TI_CONFIG_PREFIX));
 	data = strsep(&rest, ";");
-	if (strncmp(data, "profile=", strlen("profile=")) == 0)
-		return ti_error_set(error, -EOPNOTSUPP,
-				    "config string: profiles are not supported yet; write "
-				    "%s<data device>;meta=<metadata device>",
-				    TI_CONFIG_PREFIX);
-	if (data[0] == '\0')
-		return ti_error_set(error, -EINVAL,
-				    "config string: the data device is missing; write "
-				    "%s<data device>;meta=<metadata device>",
-				    TI_CONFIG_PREFIX);
-	err = set_path(out->data_path, "data device", data, error);
+	if (strncmp(data, profile, strlen(profile)) == 0)
+		err = ti_profile_load(dir, data + strlen(profile), out, error);
+	else if (data[0] != '\0')
+		err = ti_config_set_path(out->data_path, "data device", data, error);
 	while (!err && rest)
 		err = parse_option(strsep(&rest, ";"), &seen, out, error);
-	if (err)
-		return err;
-	if (!(seen & (1U << KEY_META)))
-		return ti_error_set(error, -EINVAL,
-				    "config string: the metadata device is missing; add "
-				    "';meta=<metadata device>'");
-	if (strcmp(out->data_path, out->meta_path) == 0)
-		return ti_error_set(error, -EINVAL,
-				    "config string: data and metadata are both '%s'; they must be "
-				    "two devices",
-				    out->data_path);
-	return 0;
+	return err ? err : check_whole(out, error);
+}
+
+int ti_config_parse(const char *cfgstring, struct ti_config *out, struct ti_error *error)
+{
+	return ti_config_parse_at(TI_PROFILE_DIR, cfgstring, out, error);
 }
 
 bool ti_config_equal(const struct ti_config *a, const struct ti_config *b)
 {
 	return strcmp(a->data_path, b->data_path) == 0 && strcmp(a->meta_path, b->meta_path) == 0 &&
 	       a->mode == b->mode && a->backend == b->backend && strcmp(a->hash, b->hash) == 0 &&
+	       ti_key_source_equal(&a->hash_key, &b->hash_key) &&
 	       a->start_sectors == b->start_sectors && a->buffer_sectors == b->buffer_sectors &&
 	       a->cache_mb == b->cache_mb && a->queue_depth == b->queue_depth &&
 	       a->commit_time_ms == b->commit_time_ms &&

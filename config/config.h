@@ -4,11 +4,15 @@
  * The config string: what stands behind "cfgstring=" when a LUN is made.
  *
  *     integrity/<data device>;meta=<metadata device>[;key=value ...]
+ *     integrity/profile=<name>[;key=value ...]
  *
  * It travels through targetcli, configfs and netlink before it arrives here, and each of them has
  * rules of its own: configfs keeps 255 bytes and drops the rest without a word, rtslib refuses ':',
  * the kernel splits its control line at ',' and newline.  So the parser is strict: whatever it does
  * not know, or what may have been cut off on the way, is refused with one sentence.
+ *
+ * A profile is a file with the same keys (profile.c), and the only place where those of a LUN's
+ * keys are named.  What stands in the string as well counts instead.
  */
 #ifndef TI_CONFIG_H
 #define TI_CONFIG_H
@@ -19,6 +23,7 @@
 
 #include "error.h"
 #include "hash.h"
+#include "key.h"
 #include "lun.h"
 #include "pair.h"
 
@@ -31,15 +36,19 @@
  */
 #define TI_CONFIG_MAX 254
 
+/** Where profiles lie: NAME.conf. */
+#define TI_PROFILE_DIR "/etc/tcmu/integrity.d"
+
 /** A parsed config string.  Numbers are 0 where the string says nothing: the engine's default. */
 struct ti_config {
 	char data_path[TI_CONFIG_MAX + 1];
 	char meta_path[TI_CONFIG_MAX + 1];
 	enum ti_mode mode;
 	enum ti_backend backend;
-	const char *hash;	 /* kernel name, static */
-	uint64_t start_sectors;	 /* where the superblock lies on the metadata device */
-	uint64_t buffer_sectors; /* as dm-integrity's option of that name */
+	const char *hash;	       /* kernel name, static */
+	struct ti_key_source hash_key; /* of a keyed digest */
+	uint64_t start_sectors;	       /* where the superblock lies on the metadata device */
+	uint64_t buffer_sectors;       /* as dm-integrity's option of that name */
 	uint64_t cache_mb;
 	uint64_t queue_depth;
 	uint64_t commit_time_ms;
@@ -48,11 +57,28 @@ struct ti_config {
 };
 
 /**
- * Parse a config string.  A function of @cfgstring alone: opens nothing.
+ * Parse a config string.  Opens nothing but the profile, if it names one.
  * Returns 0; -EINVAL for what can never be right, -ENAMETOOLONG if it is too long, -EOPNOTSUPP for
  * what is planned and does not work yet; @error has the sentence.  Any thread.
  */
 int ti_config_parse(const char *cfgstring, struct ti_config *out, struct ti_error *error);
+
+/** The same with the profiles in @dir (tests). */
+int ti_config_parse_at(const char *dir, const char *cfgstring, struct ti_config *out,
+		       struct ti_error *error);
+
+/** Keys, as long as an open needs them. */
+struct ti_config_keys {
+	struct ti_secret *hash;
+};
+
+/**
+ * Read the keys that @config names and let @lun lead to them.  They are needed until the LUN is
+ * open; ti_config_drop_keys() wipes them, also after an error.  Blocks.
+ */
+int ti_config_load_keys(const struct ti_config *config, struct ti_config_keys *keys,
+			struct ti_lun_options *lun, struct ti_error *error);
+void ti_config_drop_keys(struct ti_config_keys *keys);
 
 /** Do both ask for the same LUN?  What only tcmu-runner reads does not count. */
 bool ti_config_equal(const struct ti_config *a, const struct ti_config *b);

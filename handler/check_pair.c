@@ -16,6 +16,7 @@ int ti_check_pair(const struct ti_config *config, struct ti_error *error)
 	static const struct ti_log nobody;
 	struct ti_pair_options pair;
 	struct ti_lun_options options;
+	struct ti_config_keys keys;
 	struct ti_queue *queue;
 	struct ti_lun *lun;
 	int err;
@@ -33,7 +34,10 @@ int ti_check_pair(const struct ti_config *config, struct ti_error *error)
 	/* Nothing is replayed, nor is there a need for the journal's memory. */
 	options.mode = TI_MODE_DIRECT;
 	options.defer_start = true;
-	err = ti_lun_open(&options, queue, &ti_clock_monotonic, &nobody, &lun, error);
+	err = ti_config_load_keys(config, &keys, &options, error);
+	if (!err)
+		err = ti_lun_open(&options, queue, &ti_clock_monotonic, &nobody, &lun, error);
+	ti_config_drop_keys(&keys);
 	if (!err)
 		ti_lun_abandon(lun);
 	ti_pair_close(queue);

@@ -136,6 +136,7 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 {
 	struct ti_pair_options pair;
 	struct ti_lun_options lun;
+	struct ti_config_keys keys;
 	char store[TI_STORE_PATH_BYTES];
 	struct ti_disk *disk = calloc(1, sizeof(*disk));
 	int err;
@@ -164,7 +165,11 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 		       strerror(-err));
 	else
 		lun.store_path = store;
-	err = ti_lun_open(&lun, disk->queue, &ti_clock_monotonic, &disk->log, &disk->lun, error);
+	err = ti_config_load_keys(config, &keys, &lun, error);
+	if (!err)
+		err = ti_lun_open(&lun, disk->queue, &ti_clock_monotonic, &disk->log, &disk->lun,
+				  error);
+	ti_config_drop_keys(&keys);
 	if (err)
 		goto close_pair;
 	err = ti_facts_fill(dev, disk->queue, disk->lun, &disk->facts, error);

@@ -164,15 +164,18 @@ static void words_are_known_unknown_or_not_yet(void **state)
 	refused(SHORTEST ";mode=recovery", -EOPNOTSUPP, "not supported yet");
 	refused(SHORTEST ";mode=D", -EINVAL, "it can be: journal, direct");
 	assert_string_equal(good(SHORTEST ";hash=sha3-256").hash, "sha3-256");
-	refused(SHORTEST ";hash=hmac-sha256", -EOPNOTSUPP, "needs a key");
+	refused(SHORTEST ";hash=hmac-sha256", -EINVAL, "needs a key; name it in a profile");
+	refused(SHORTEST ";integrity_key=00112233", -EINVAL, "it names no keys");
 	refused(SHORTEST ";hash=md5", -EINVAL, "it can be: crc32c");
 	refused(SHORTEST ";backend=kernel", -EINVAL, "it can be: auto, uring, threads");
 	refused(SHORTEST ";allow_discards=1", -EOPNOTSUPP, "allow_discards is not supported yet");
 	refused(SHORTEST ";journal_watermark=0", -EINVAL, "from 1 to 99");
 	refused(SHORTEST ";journal_watermark=100", -EINVAL, "from 1 to 99");
-	refused("integrity/profile=db1", -EOPNOTSUPP, "profiles are not supported yet");
-	refused("integrity/profile=db1;mode=direct", -EOPNOTSUPP, "profiles are not supported");
-	refused(SHORTEST ";profile=db1", -EOPNOTSUPP, "profile is not supported yet");
+	refused("integrity/profile=no-such-profile", -ENOENT, "cannot be read");
+	refused("integrity/profile=", -EINVAL, "no name");
+	refused("integrity/profile=../etc/passwd", -EINVAL, "letters");
+	refused("integrity/profile=.hidden", -EINVAL, "letters");
+	refused(SHORTEST ";profile=db1", -EINVAL, "there is no key 'profile'");
 }
 
 static void what_would_not_survive_the_way_is_refused(void **state)

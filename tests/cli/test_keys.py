@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later
+# Copyright (c) 2026 The tcmu-integrity authors
+"""Digests and keys: tags as Python's hmac has them, and keys from everywhere but the command line."""
+import hashlib
+import hmac
+import os
+import struct
+import unittest
+from pathlib import Path
+
+from support import (CLEAN, DIFFERENT, KIB, REFUSED, USAGE, CliTest, Outcome, Pair, run)
+
+KEY = bytes(range(0x80, 0xa0))
+WRONG = bytes(range(0x81, 0xa1))
+
+
+class Keyed(CliTest):
+    """A pair of 64 KiB with keyed tags."""
+
+    def key_file(self, key: bytes = KEY, name: str = "key") -> Path:
+        """A file with a key in it."""
+        path = self.dir / name
+        path.write_bytes(key)
+        return path
+
+    def keyed(self, *words: str, integrity: str = "hmac-sha256") -> Pair:
+        """A new pair, its tags made with KEY."""
+        return self.formatted("--integrity", integrity, "--integrity-key-file",
+                              str(self.key_file()), *words, data_size=64 * KIB, meta_size=256 * KIB)
+
+    def check(self, pair: Pair, *words: "str | Path") -> Outcome:
+        """Check with the digest and whatever key."""
+        return run("check", pair.meta, "--data-device", pair.data, "--batch-mode", "--integrity",
+                   *words)
+
+    def test_tags(self) -> None:
+        """Salt, sector and block under HMAC, for blocks of both sizes and both spellings."""
+        for block, spelled in ((512, "hmac-sha256"), (4096, "hmac(sha256)")):
+            with self.subTest(block=block):
+                pair = self.keyed("--sector-size", str(block), integrity=spelled)
+                sb = pair.superblock()
+                self.assertEqual((sb.tag_size, sb.flags), (32, 0x10))
+                data, meta, at = pair.data.read_bytes(), pair.meta.read_bytes(), pair.tag_offset()
+                for n in range(64 * KIB // block):
+                    message = sb.salt + struct.pack("<Q", n * block // 512)
+                    message += data[n * block:(n + 1) * block]
+                    self.assertEqual(meta[at + 32 * n:at + 32 * n + 32],
+                                     hmac.new(KEY, message, hashlib.sha256).digest())
+                self.expect(self.check(pair, spelled, "--integrity-key-file", self.dir / "key"),
+                            CLEAN)
+
+    def test_wrong_key(self) -> None:
+        """Every block differs, and another digest of the same size does not fit either."""
+        pair = self.keyed()
+        wrong = self.key_file(WRONG, "wrong")
+        found = self.expect(self.check(pair, "hmac-sha256", "--integrity-key-file", wrong, "--json"),
+                            DIFFERENT).json
+        self.assertEqual(found["mismatch_sectors"], 128, found)
+        self.expect(self.check(pair, "sha256"), DIFFERENT)
+        self.expect(self.check(pair, "hmac-sha3-256", "--integrity-key-file", self.dir / "key"),
+                    DIFFERENT)
+
+    def test_flipped_bits(self) -> None:
+        """One in the data, one in a tag: each is found at its block."""
+        pair = self.keyed()
+        key = str(self.dir / "key")
+        for which, offset in ((pair.data, 5 * 512 + 77), (pair.meta, pair.tag_offset() + 5 * 32 + 31)):
+            pair.flip(which, offset)
+            found = self.expect(self.check(pair, "hmac-sha256", "--integrity-key-file", key, "--json"),
+                                DIFFERENT).json
+            self.assertEqual(found["mismatch_sectors"], 1)
+            pair.flip(which, offset)
+        # In the salt: no block matches any more.
+        pair.flip(pair.meta, 48)
+        found = self.expect(self.check(pair, "hmac-sha256", "--integrity-key-file", key, "--json"),
+                            DIFFERENT).json
+        self.assertEqual(found["mismatch_sectors"], 128)
+
+    def test_places(self) -> None:
+        """A descriptor, a credential, the beginning of a file."""
+        pair = self.keyed()
+        longer = self.key_file(KEY + b"and more", "longer")
+        self.expect(self.check(pair, "hmac-sha256", "--integrity-key-file", longer), DIFFERENT)
+        self.expect(self.check(pair, "hmac-sha256", "--integrity-key-file", longer,
+                               "--integrity-key-size", "32"), CLEAN)
+        self.expect(self.check(pair, "hmac-sha256", "--integrity-key", f"file:{self.dir}/key"), CLEAN)
+        self.expect(run("check", pair.meta, "--data-device", pair.data, "-q", "--integrity",
+                        "hmac-sha256", "--integrity-key", "credential:key",
+                        env={"CREDENTIALS_DIRECTORY": str(self.dir)}), CLEAN)
+        with open(self.dir / "key", "rb") as file:
+            os.set_inheritable(file.fileno(), True)
+            # /dev/stdin is a descriptor, too.
+            self.expect(run("check", pair.meta, "--data-device", pair.data, "-q", "--integrity",
+                            "hmac-sha256", "--integrity-key", "fd:0", stdin="x" * 32), DIFFERENT)
+
+    def test_refused(self) -> None:
+        """What is no place for a key; nothing is formatted, and no message repeats a key."""
+        pair = self.pair(64 * KIB, 256 * KIB)
+        before = (pair.data.read_bytes(), pair.meta.read_bytes())
+        empty = self.key_file(b"", "empty")
+        cases: list[tuple[list[str], int, str]] = [
+            (["hmac-sha256"], USAGE, "needs a key"),
+            (["sha256", "--integrity-key-file", str(self.key_file())], USAGE, "takes no key"),
+            (["hmac-crc32c"], USAGE, "not known"),
+            (["hmac-sha256", "--integrity-key", "00112233445566778899"], REFUSED,
+             "never the key itself"),
+            (["hmac-sha256", "--integrity-key", "keyring:logon:disk"], REFUSED, "only the kernel"),
+            (["hmac-sha256", "--integrity-key-file", str(empty)], REFUSED, "empty"),
+            (["hmac-sha256", "--integrity-key-file", "/no/such/file"], REFUSED, "cannot be read"),
+            (["hmac-sha256", "--integrity-key-file", str(self.dir / "key"),
+              "--integrity-key-size", "33"], REFUSED, "33 are wanted"),
+            (["hmac-sha256", "--integrity-key-file", str(self.dir / "key"), "--integrity-key",
+              "fd:0"], USAGE, "not both"),
+        ]
+        for words, status, says in cases:
+            with self.subTest(words=words):
+                outcome = run("format", pair.meta, "--data-device", pair.data, "-q", "--integrity",
+                              *words)
+                self.expect(outcome, status, says)
+                self.assertNotIn("00112233", outcome.err)
+        self.assertEqual(before, (pair.data.read_bytes(), pair.meta.read_bytes()))
+
+
+if __name__ == "__main__":
+    unittest.main()
