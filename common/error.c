@@ -47,6 +47,8 @@ const char *ti_cause_name(enum ti_cause cause)
 		return "out of range";
 	case TI_CAUSE_READ_ONLY:
 		return "read-only";
+	case TI_CAUSE_MISCOMPARE:
+		return "miscompare";
 	case TI_CAUSE_CLOSING:
 		return "closing";
 	case TI_CAUSE_INTERNAL:

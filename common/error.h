@@ -39,6 +39,7 @@ enum ti_cause {
 	TI_CAUSE_META_FLUSH,   /* the metadata device's flush failed, now or earlier */
 	TI_CAUSE_RANGE,	       /* beyond the end, or not aligned to the block size */
 	TI_CAUSE_READ_ONLY,    /* a write to a LUN that was opened for reading */
+	TI_CAUSE_MISCOMPARE,   /* the LUN holds other bytes than those it was compared with */
 	TI_CAUSE_CLOSING,      /* the LUN is being closed */
 	TI_CAUSE_INTERNAL,     /* an invariant of ours does not hold */
 };
@@ -50,8 +51,9 @@ const char *ti_cause_name(enum ti_cause cause);
 struct ti_result {
 	int err;	     /* 0 or negative errno */
 	enum ti_cause cause; /* TI_CAUSE_NONE exactly when err is 0 */
-	uint64_t sector;     /* TAG_MISMATCH, DATA_IO, META_IO: LUN sector (512) of the first
-			      * block that is affected */
+	uint64_t sector;     /* TAG_MISMATCH, DATA_IO, META_IO, MISCOMPARE: LUN sector (512) of
+			      * the first block that is affected */
+	uint64_t offset;     /* MISCOMPARE: the first byte that differs, from the request's start */
 };
 
 #endif

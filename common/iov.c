@@ -86,6 +86,47 @@ size_t ti_iov_copy_in(struct ti_iov_cursor *c, const void *src, size_t len)
 	return done;
 }
 
+size_t ti_iov_compare(struct ti_iov_cursor *c, const void *with, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		struct iovec piece = next_piece(c, len - done);
+		const uint8_t *a = piece.iov_base, *b = (const uint8_t *)with + done;
+
+		if (!piece.iov_len)
+			break;
+		if (memcmp(a, b, piece.iov_len) != 0) {
+			while (*a == *b) {
+				a++;
+				b++;
+				done++;
+			}
+			break;
+		}
+		done += piece.iov_len;
+	}
+	return done;
+}
+
+size_t ti_iov_or(struct ti_iov_cursor *c, const void *src, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		struct iovec piece = next_piece(c, len - done);
+		uint8_t *to = piece.iov_base;
+		const uint8_t *from = (const uint8_t *)src + done;
+
+		if (!piece.iov_len)
+			break;
+		for (size_t i = 0; i < piece.iov_len; i++)
+			to[i] |= from[i];
+		done += piece.iov_len;
+	}
+	return done;
+}
+
 size_t ti_iov_zero(struct ti_iov_cursor *c, size_t len)
 {
 	size_t done = 0;

@@ -39,6 +39,13 @@ size_t ti_iov_take(struct ti_iov_cursor *c, size_t len, struct iovec *pieces, si
 size_t ti_iov_copy_out(struct ti_iov_cursor *c, void *dst, size_t len);
 size_t ti_iov_copy_in(struct ti_iov_cursor *c, const void *src, size_t len);
 
+/** Compare with the next @len bytes.  Returns how many are the same before the first that is not;
+ * the cursor moves by @len, or to somewhere in the piece that differs. */
+size_t ti_iov_compare(struct ti_iov_cursor *c, const void *with, size_t len);
+
+/** Add the bits of @len bytes at @src to the next ones; the cursor moves.  Returns the bytes. */
+size_t ti_iov_or(struct ti_iov_cursor *c, const void *src, size_t len);
+
 /** Fill the next @len bytes with zeros; the cursor moves.  Returns the bytes filled. */
 size_t ti_iov_zero(struct ti_iov_cursor *c, size_t len);
 

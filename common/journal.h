@@ -149,10 +149,17 @@ struct ti_journal_entry *ti_journal_find(const struct ti_journal *j, uint64_t bl
 void ti_journal_copy(const struct ti_journal *j, const struct ti_journal_entry *e, uint8_t *out);
 
 /**
- * Put a block into the journal: a new entry, or the one that holds it if that is not committed yet.
- * There is a free entry.  The cursor moves.
+ * Make sure that the next @blocks new entries will be in one section, of which an open one's rest
+ * may be left unused.  False: there is no room for them now.
  */
-void ti_journal_insert(struct ti_journal *j, uint64_t block, struct ti_iov_cursor *data);
+bool ti_journal_make_room(struct ti_journal *j, uint32_t blocks);
+
+/**
+ * Put a block into the journal: a new entry, or the one that holds it if that is not committed yet
+ * (@together: and is in the section that is open now).  There is a free entry.  The cursor moves.
+ */
+void ti_journal_insert(struct ti_journal *j, uint64_t block, struct ti_iov_cursor *data,
+		       bool together);
 
 /** Entry @n of section @i is used by @block: into the table, older ones are superseded. */
 void ti_journal_link(struct ti_journal *j, uint32_t i, uint32_t n, uint64_t block);

@@ -147,7 +147,24 @@ bool ti_journal_superseded(const struct ti_journal *j, const struct ti_journal_e
 	return e->newer != 0 && is_committed(j, section_of(j, &j->entry[e->newer - 1]));
 }
 
-void ti_journal_insert(struct ti_journal *j, uint64_t block, struct ti_iov_cursor *data)
+bool ti_journal_make_room(struct ti_journal *j, uint32_t blocks)
+{
+	if (j->filled > 0 && j->section_entries - j->fill >= blocks)
+		return true;
+	if (ti_journal_free_sections(j) == 0)
+		return false;
+	j->fill = j->section_entries; /* closed: the next entry opens another */
+	return true;
+}
+
+static bool is_open(const struct ti_journal *j, uint32_t section)
+{
+	return j->filled > 0 && j->fill < j->section_entries &&
+	       distance(j, section) + 1 == j->committed + j->committing + j->filled;
+}
+
+void ti_journal_insert(struct ti_journal *j, uint64_t block, struct ti_iov_cursor *data,
+		       bool together)
 {
 	const struct ti_geometry *geo = j->geo;
 	struct ti_journal_entry *e = ti_journal_find(j, block);
@@ -157,7 +174,8 @@ void ti_journal_insert(struct ti_journal *j, uint64_t block, struct ti_iov_curso
 	struct iovec piece;
 	struct ti_iov_cursor cursor;
 
-	if (e != NULL && is_changeable(j, section_of(j, e))) {
+	if (e != NULL && is_changeable(j, section_of(j, e)) &&
+	    (!together || is_open(j, section_of(j, e)))) {
 		i = section_of(j, e);
 		n = number_of(j, e);
 	} else {

@@ -59,26 +59,50 @@ void ti_lun_mismatch(struct ti_lun *lun, uint64_t sector, size_t blocks)
 }
 
 /* Give a request back to the caller. */
+static void count(struct ti_lun_stats *stats, const struct ti_request *req)
+{
+	const struct ti_op *op = &ti_ops[req->op];
+
+	if (req->op == TI_REQ_FLUSH) {
+		stats->flushes++;
+	} else if (op->writes) {
+		stats->writes++;
+		stats->written_sectors += req->sectors;
+	} else {
+		stats->reads++;
+		stats->read_sectors += req->sectors;
+	}
+	if (op->verifies) {
+		stats->verifies++;
+		stats->verified_sectors += req->sectors;
+	}
+}
+
+static void count_failure(struct ti_lun_stats *stats, const struct ti_request *req)
+{
+	switch (req->result.cause) {
+	case TI_CAUSE_TAG_MISMATCH:
+	case TI_CAUSE_DATA_IO:
+	case TI_CAUSE_META_IO:
+		if (ti_ops[req->op].writes)
+			stats->failed_writes++;
+		else if (ti_ops[req->op].verifies)
+			stats->failed_verifies++;
+		else if (req->op != TI_REQ_FLUSH)
+			stats->failed_reads++;
+		break;
+	default:
+		break;
+	}
+}
+
 static void finish(struct ti_lun *lun, struct ti_request *req, const struct ti_result *result)
 {
 	req->result = *result;
-	if (result->err == 0) {
-		switch (req->op) {
-		case TI_REQ_READ:
-		case TI_REQ_VERIFY:
-			lun->stats.reads++;
-			lun->stats.read_sectors += req->sectors;
-			break;
-		case TI_REQ_WRITE:
-		case TI_REQ_WRITE_SAME:
-			lun->stats.writes++;
-			lun->stats.written_sectors += req->sectors;
-			break;
-		case TI_REQ_FLUSH:
-			lun->stats.flushes++;
-			break;
-		}
-	}
+	if (result->err == 0)
+		count(&lun->stats, req);
+	else
+		count_failure(&lun->stats, req);
 	STAILQ_INSERT_TAIL(&lun->finished, req, link);
 }
 
@@ -129,7 +153,7 @@ static void flushed_for_read(struct ti_flush_waiter *waiter, const struct ti_res
  * first.  The range is held: writes to it are complete or have not begun, so that the flush covers
  * all that is going to be read.
  */
-static void flush_and_read(struct ti_slot *slot)
+void ti_request_flush_and_read(struct ti_slot *slot)
 {
 	slot->flush.done = flushed_for_read;
 	slot->lun->policy->flush(slot->lun, &slot->flush);
@@ -137,7 +161,7 @@ static void flush_and_read(struct ti_slot *slot)
 
 void ti_request_done(struct ti_slot *slot)
 {
-	bool writes = slot->req->op == TI_REQ_WRITE || slot->req->op == TI_REQ_WRITE_SAME;
+	bool writes = ti_ops[slot->req->op].writes;
 
 	/* A write that is to be durable lets its range go first: it is complete, and its flush need
 	 * not keep others waiting. */
@@ -166,6 +190,7 @@ static void start(struct ti_lun *lun, struct ti_request *req)
 	slot->req = req;
 	slot->result = (struct ti_result){ 0 };
 	slot->sectors = 0;
+	slot->pass = 0;
 	slot->bounce = NULL;
 	slot->range_held = false;
 	if (req->op == TI_REQ_FLUSH) {
@@ -174,11 +199,10 @@ static void start(struct ti_lun *lun, struct ti_request *req)
 	}
 	slot->range.first = req->sector;
 	slot->range.end = req->sector + req->sectors;
-	slot->range.exclusive = req->op == TI_REQ_WRITE || req->op == TI_REQ_WRITE_SAME;
+	slot->range.exclusive = ti_ops[req->op].writes;
 	slot->range.granted = granted;
 	slot->range_held = true;
-	slot->step = !slot->range.exclusive && (req->flags & TI_REQ_FUA) ? flush_and_read
-									 : ti_part_first;
+	slot->step = ti_pass_first;
 	slot->pending = 1;
 	if (ti_range_lock(&lun->ranges, &slot->range))
 		ti_slot_ready(slot);
@@ -189,8 +213,7 @@ static bool acceptable(const struct ti_lun *lun, const struct ti_request *req,
 		       struct ti_result *result)
 {
 	uint64_t align = lun->io_align / TI_SECTOR_BYTES;
-	uint64_t bytes = req->sectors * TI_SECTOR_BYTES, have;
-	bool writes = req->op == TI_REQ_WRITE || req->op == TI_REQ_WRITE_SAME;
+	bool writes = ti_ops[req->op].writes;
 
 	*result = (struct ti_result){ .sector = req->sector };
 	if (req->op == TI_REQ_FLUSH)
@@ -207,12 +230,9 @@ static bool acceptable(const struct ti_lun *lun, const struct ti_request *req,
 		result->cause = TI_CAUSE_READ_ONLY;
 		return false;
 	}
-	if (req->op == TI_REQ_VERIFY)
-		return true;
-	have = ti_iov_length(req->iov, req->iov_count);
-	if (req->op == TI_REQ_WRITE_SAME
-		    ? have == 0 || have % lun->geo.block_size != 0 || bytes % have != 0
-		    : have != bytes) {
+	if (!ti_pass_memory_fits(lun, req) ||
+	    ((req->flags & TI_REQ_ATOMIC) &&
+	     (req->op != TI_REQ_WRITE || req->sectors > ti_lun_atomic_sectors(lun)))) {
 		result->err = -EINVAL;
 		result->cause = TI_CAUSE_INTERNAL;
 		return false;
@@ -298,6 +318,11 @@ const struct ti_geometry *ti_lun_geometry(const struct ti_lun *lun)
 uint32_t ti_lun_io_align(const struct ti_lun *lun)
 {
 	return lun->io_align;
+}
+
+uint64_t ti_lun_atomic_sectors(const struct ti_lun *lun)
+{
+	return lun->policy->atomic_sectors ? lun->policy->atomic_sectors(lun) : 0;
 }
 
 void ti_lun_get_stats(const struct ti_lun *lun, struct ti_lun_stats *stats)

@@ -71,13 +71,29 @@ enum ti_req_op {
 	TI_REQ_WRITE_SAME,
 	TI_REQ_VERIFY, /* read and verify; the data goes nowhere, iov is not used */
 	TI_REQ_FLUSH,  /* sector, sectors and iov are not used */
+	/* Like VERIFY, and the data is compared with iov's; ..._SAME: iov as in WRITE_SAME. */
+	TI_REQ_COMPARE,
+	TI_REQ_COMPARE_SAME,
+	/* iov holds twice as many bytes as the range: what the range is compared with, and what is
+	 * written if it held the same.  Nobody else gets at the range in between. */
+	TI_REQ_COMPARE_AND_WRITE,
+	/* iov's bits are added to the range's; nobody else gets at the range in between.  iov holds
+	 * the result afterwards. */
+	TI_REQ_OR_WRITE,
+	/* A WRITE that is made durable, and then a VERIFY or COMPARE of what was written. */
+	TI_REQ_WRITE_AND_VERIFY,
+	TI_REQ_WRITE_AND_COMPARE,
 };
 
 /**
- * WRITE, WRITE_SAME: durable on completion, data and tag.  READ, VERIFY: what is read is durable,
- * data and tag, before it is read; if it cannot be made so, the request fails as a FLUSH does.
+ * Whatever writes: durable on completion, data and tag.  READ, VERIFY, COMPARE: what is read is
+ * durable, data and tag, before it is read; if it cannot be made so, the request fails as a FLUSH
+ * does.
  */
 #define TI_REQ_FUA 0x1U
+
+/** WRITE of at most ti_lun_atomic_sectors(): after a crash all of it is there, or nothing. */
+#define TI_REQ_ATOMIC 0x2U
 
 struct ti_request {
 	/* Set by the caller, unchanged until the request comes back. */
@@ -85,7 +101,7 @@ struct ti_request {
 	unsigned flags;
 	uint64_t sector;	 /* first, 512 bytes each, a multiple of the block size */
 	uint64_t sectors;	 /* count, a multiple of the block size; 0 does nothing */
-	const struct iovec *iov; /* holds exactly sectors * 512 bytes (not so WRITE_SAME) */
+	const struct iovec *iov; /* sectors * 512 bytes, unless the operation says otherwise */
 	size_t iov_count;
 	void *owner; /* the caller's */
 
@@ -100,8 +116,11 @@ STAILQ_HEAD(ti_request_list, ti_request);
 
 /** Numbers for people and tests.  Counters only grow. */
 struct ti_lun_stats {
-	uint64_t reads, writes, flushes; /* requests completed */
-	uint64_t read_sectors, written_sectors;
+	uint64_t reads, writes, flushes; /* requests completed; one that verifies is a read too */
+	uint64_t verifies;
+	uint64_t read_sectors, written_sectors, verified_sectors;
+	/* Requests that failed because of a device or a tag. */
+	uint64_t failed_reads, failed_writes, failed_verifies;
 	uint64_t mismatches;		     /* blocks whose tag did not match */
 	uint64_t device_flushes[TI_DEVICES]; /* flushes sent to each device */
 	uint64_t flush_rounds;		     /* pairs: what any number of waiters share */
@@ -154,6 +173,9 @@ const struct ti_geometry *ti_lun_geometry(const struct ti_lun *lun);
 
 /** Requests start and end on multiples of this: the block size, or the data device's if larger. */
 uint32_t ti_lun_io_align(const struct ti_lun *lun);
+
+/** The longest TI_REQ_ATOMIC; 0 where the mode gives no atomicity. */
+uint64_t ti_lun_atomic_sectors(const struct ti_lun *lun);
 
 void ti_lun_get_stats(const struct ti_lun *lun, struct ti_lun_stats *stats);
 

@@ -33,12 +33,39 @@
 struct ti_slot;
 STAILQ_HEAD(ti_slot_list, ti_slot);
 
+/**
+ * What is done to a request's range, one pass after the other, while it is held.  A pass that reads
+ * what the one before has written waits until that is durable.
+ */
+enum ti_pass {
+	TI_PASS_END,
+	TI_PASS_READ,
+	TI_PASS_VERIFY,
+	TI_PASS_COMPARE,
+	TI_PASS_OR, /* into the request's memory */
+	TI_PASS_WRITE,
+};
+
+#define TI_MAX_PASSES 3
+
+struct ti_op {
+	bool writes;
+	bool repeats; /* the request's memory is used over and over */
+	bool verifies;
+	bool no_memory;
+	bool twice; /* the request's memory is that of two passes */
+	enum ti_pass pass[TI_MAX_PASSES];
+};
+
+extern const struct ti_op ti_ops[];
+
 struct ti_slot {
 	struct ti_lun *lun;
 	struct ti_request *req;
 	struct ti_result result;
 	void (*step)(struct ti_slot *slot); /* what follows when the slot is ready */
 	unsigned pending; /* waits that have not ended; the last one makes ready */
+	unsigned pass;	  /* which one of the request's */
 
 	/* The part under way. */
 	uint64_t sector;  /* first */
@@ -88,6 +115,8 @@ struct ti_policy_ops {
 	bool (*run)(struct ti_lun *lun);
 	/* The time of a deadline has come. */
 	void (*tick)(struct ti_lun *lun);
+	/* See ti_lun_atomic_sectors().  NULL: 0. */
+	uint64_t (*atomic_sectors)(const struct ti_lun *lun);
 	/* Nothing is under way and the last flush is done: leave the devices for the next open.
 	 * Blocks.  May be NULL. */
 	int (*stop)(struct ti_lun *lun);
@@ -153,6 +182,11 @@ static inline uint32_t ti_slot_blocks(const struct ti_slot *slot)
 	return slot->sectors / slot->lun->geo.sectors_per_block;
 }
 
+static inline enum ti_pass ti_slot_pass(const struct ti_slot *slot)
+{
+	return ti_ops[slot->req->op].pass[slot->pass];
+}
+
 /** One of the things that the slot waits for has come. */
 void ti_slot_ready(struct ti_slot *slot);
 
@@ -167,9 +201,11 @@ void ti_part_first(struct ti_slot *slot);
 void ti_part_done(struct ti_slot *slot);
 /** Give the part the memory that the device will use, then call @then; may shorten the part. */
 void ti_part_map(struct ti_slot *slot, void (*then)(struct ti_slot *slot));
+/** A cursor at the request's memory becomes one @bytes further on. */
+void ti_part_skip(struct ti_iov_cursor *cursor, size_t bytes);
 /** A WRITE SAME whose blocks are all alike. */
 bool ti_part_is_uniform(const struct ti_slot *slot);
-/** A cursor at what a WRITE SAME writes to the part's @n-th block. */
+/** A cursor at what a request that repeats its memory has for the part's @n-th block. */
 struct ti_iov_cursor ti_part_same(const struct ti_slot *slot, uint32_t n);
 /** Start the part's data transfer; slot->pending counts it. */
 void ti_part_transfer(struct ti_slot *slot, enum ti_io_op op);
@@ -177,6 +213,17 @@ void ti_part_transfer(struct ti_slot *slot, enum ti_io_op op);
 void ti_part_pin(struct ti_slot *slot, bool overwrite);
 /** After a failed read: find the first part of it that cannot be read, or that all of it can. */
 void ti_part_locate(struct ti_slot *slot, void (*then)(struct ti_slot *slot));
+
+/* pass.c */
+
+/** The request's memory is as long as its operation wants it. */
+bool ti_pass_memory_fits(const struct ti_lun *lun, const struct ti_request *req);
+/** A slot has its range: the first pass. */
+void ti_pass_first(struct ti_slot *slot);
+/** A pass is over, well or not: the next one, or the end of the request. */
+void ti_pass_next(struct ti_slot *slot);
+/** A reading pass has got the part's blocks from the @n-th on: @len bytes at @data. */
+void ti_pass_take(struct ti_slot *slot, uint32_t n, const uint8_t *data, size_t len);
 
 /* policy_direct.c */
 
@@ -193,6 +240,8 @@ int ti_lun_empty_journal(struct ti_lun *lun, struct ti_error *error);
 
 /* lun.c */
 void ti_request_done(struct ti_slot *slot);
+/** Make durable what the slot's range holds, then begin the slot's pass. */
+void ti_request_flush_and_read(struct ti_slot *slot);
 /** A device error on the way of a request: counted, and logged at a bounded rate. */
 void ti_lun_io_error(struct ti_lun *lun, enum ti_device dev, const char *what, uint64_t sector,
 		     int error);

@@ -43,7 +43,7 @@ static bool map_direct(struct ti_slot *slot)
 	struct ti_iov_cursor cursor = slot->cursor;
 
 	if (slot->sector == req->sector && slot->sectors == req->sectors &&
-	    req->iov_count <= TI_IO_MAX_IOV) {
+	    req->iov_count <= TI_IO_MAX_IOV && !ti_ops[req->op].twice) {
 		slot->iov = req->iov;
 		slot->iov_count = (unsigned)req->iov_count;
 		return suits_device(slot, req->iov, req->iov_count);
@@ -76,7 +76,7 @@ static void map_bounce(struct ti_slot *slot)
 	slot->iov_count = 1;
 }
 
-static void skip_bytes(struct ti_iov_cursor *cursor, size_t bytes)
+void ti_part_skip(struct ti_iov_cursor *cursor, size_t bytes)
 {
 	struct iovec piece;
 	size_t taken;
@@ -98,7 +98,7 @@ struct ti_iov_cursor ti_part_same(const struct ti_slot *slot, uint32_t n)
 	uint64_t at = (slot->sector - req->sector) * TI_SECTOR_BYTES +
 		      (uint64_t)n * slot->lun->geo.block_size;
 
-	skip_bytes(&cursor, (size_t)(at % ti_iov_length(req->iov, req->iov_count)));
+	ti_part_skip(&cursor, (size_t)(at % ti_iov_length(req->iov, req->iov_count)));
 	return cursor;
 }
 
@@ -119,10 +119,12 @@ static void fill_same(struct ti_slot *slot)
 
 static void fill_bounce(struct ti_slot *slot)
 {
-	if (slot->req->op == TI_REQ_WRITE)
-		ti_iov_copy_out(&slot->cursor, slot->bounce, slot->bounce_iov.iov_len);
-	else if (slot->req->op == TI_REQ_WRITE_SAME)
+	if (ti_slot_pass(slot) != TI_PASS_WRITE)
+		return;
+	if (ti_ops[slot->req->op].repeats)
 		fill_same(slot);
+	else
+		ti_iov_copy_out(&slot->cursor, slot->bounce, slot->bounce_iov.iov_len);
 }
 
 static void part_bounced(struct ti_slot *slot)
@@ -170,8 +172,12 @@ static void put_bounce(struct ti_slot *slot)
 
 void ti_part_map(struct ti_slot *slot, void (*then)(struct ti_slot *slot))
 {
+	enum ti_pass pass = ti_slot_pass(slot);
+	bool own_memory =
+		pass == TI_PASS_READ || (pass == TI_PASS_WRITE && !ti_ops[slot->req->op].repeats);
+
 	slot->after_map = then;
-	if ((slot->req->op == TI_REQ_READ || slot->req->op == TI_REQ_WRITE) && map_direct(slot))
+	if (own_memory && map_direct(slot))
 		then(slot);
 	else
 		get_bounce(slot);
@@ -184,7 +190,7 @@ static void part_begin(struct ti_slot *slot)
 
 	slot->sectors = left < lun->part_sectors ? (uint32_t)left : lun->part_sectors;
 	slot->iov = NULL;
-	if (slot->req->op == TI_REQ_WRITE || slot->req->op == TI_REQ_WRITE_SAME)
+	if (ti_slot_pass(slot) == TI_PASS_WRITE)
 		lun->policy->begin_write(slot);
 	else
 		lun->policy->begin_read(slot);
@@ -196,21 +202,23 @@ void ti_part_first(struct ti_slot *slot)
 
 	slot->sector = req->sector;
 	slot->cursor = ti_iov_cursor(req->iov, req->iov_count);
+	if (ti_ops[req->op].twice && slot->pass > 0)
+		ti_part_skip(&slot->cursor, (size_t)req->sectors * TI_SECTOR_BYTES);
 	part_begin(slot);
 }
 
 void ti_part_done(struct ti_slot *slot)
 {
-	/* A slot keeps its bounce buffer to the request's end, but not every part needs it. */
-	if (slot->iov == &slot->bounce_iov && slot->req->op == TI_REQ_READ && slot->result.err == 0)
-		ti_iov_copy_in(&slot->cursor, slot->bounce, slot->bounce_iov.iov_len);
+	/* A slot keeps its bounce buffer to the pass's end, but not every part needs it. */
+	if (slot->iov == &slot->bounce_iov && slot->result.err == 0)
+		ti_pass_take(slot, 0, slot->bounce, slot->bounce_iov.iov_len);
 	slot->sector += slot->sectors;
 	if (slot->result.err == 0 && bytes_left(slot) > 0) {
 		part_begin(slot);
 		return;
 	}
 	put_bounce(slot);
-	ti_request_done(slot);
+	ti_pass_next(slot);
 }
 
 static void transferred(struct ti_io *io)
@@ -265,7 +273,7 @@ static void locate_next(struct ti_slot *slot)
 	size_t unit = slot->lun->io_align, taken;
 	struct ti_io *io = &slot->io;
 
-	skip_bytes(&cursor, slot->located);
+	ti_part_skip(&cursor, slot->located);
 	io->iov_count =
 		(unsigned)ti_iov_take(&cursor, unit, slot->locate_iov, TI_HASH_MAX_PIECES, &taken);
 	assert(taken == unit);

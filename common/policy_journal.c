@@ -39,9 +39,9 @@ static void take(struct ti_slot *slot, uint32_t blocks)
 	const struct ti_journal *j = journal(slot);
 	uint8_t block[TI_MAX_BLOCK_BYTES];
 
-	for (uint32_t n = 0; slot->req->op == TI_REQ_READ && n < blocks; n++) {
+	for (uint32_t n = 0; ti_slot_pass(slot) != TI_PASS_VERIFY && n < blocks; n++) {
 		ti_journal_copy(j, ti_journal_find(j, first_block(slot) + n), block);
-		ti_iov_copy_in(&slot->cursor, block, slot->lun->geo.block_size);
+		ti_pass_take(slot, n, block, slot->lun->geo.block_size);
 	}
 	slot->step = ti_part_done;
 	slot->pending = 1;
@@ -69,22 +69,23 @@ static void insert(struct ti_slot *slot)
 	struct ti_journal *j = journal(slot);
 	const struct ti_request *req = slot->req;
 	uint64_t entries = ti_journal_free_entries(j);
+	bool together = req->flags & TI_REQ_ATOMIC;
 	uint32_t blocks = ti_slot_blocks(slot);
 
-	if (entries == 0) {
+	if (entries == 0 || (together && !ti_journal_make_room(j, blocks))) {
 		ti_journal_want(j, slot);
 		return;
 	}
-	if (blocks > entries)
+	if (!together && blocks > entries)
 		blocks = (uint32_t)entries;
 	slot->sectors = blocks * slot->lun->geo.sectors_per_block;
 	for (uint32_t n = 0; n < blocks; n++) {
-		if (req->op == TI_REQ_WRITE_SAME) {
+		if (ti_ops[req->op].repeats) {
 			struct ti_iov_cursor same = ti_part_same(slot, n);
 
-			ti_journal_insert(j, first_block(slot) + n, &same);
+			ti_journal_insert(j, first_block(slot) + n, &same, false);
 		} else {
-			ti_journal_insert(j, first_block(slot) + n, &slot->cursor);
+			ti_journal_insert(j, first_block(slot) + n, &slot->cursor, together);
 		}
 	}
 	slot->step = ti_part_done;
@@ -133,6 +134,17 @@ static void tick(struct ti_lun *lun)
 	ti_tag_cache_tick(lun->cache);
 }
 
+/* Replay takes a section or leaves it: what stands in one section is atomic, data and tags. */
+static uint64_t atomic_sectors(const struct ti_lun *lun)
+{
+	uint64_t unit = lun->io_align / TI_SECTOR_BYTES;
+	uint64_t most = (uint64_t)lun->geo.section_entries * lun->geo.sectors_per_block;
+
+	if (most > lun->part_sectors)
+		most = lun->part_sectors;
+	return most - most % unit;
+}
+
 static int open_journal(struct ti_lun *lun, struct ti_error *error)
 {
 	int err = ti_journal_alloc(lun, &lun->locked_memory, &lun->journal);
@@ -169,6 +181,7 @@ const struct ti_policy_ops ti_policy_journal = {
 	.flush = flush,
 	.run = run,
 	.tick = tick,
+	.atomic_sectors = atomic_sectors,
 	.stop = stop,
 	.close = close,
 };

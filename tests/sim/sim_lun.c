@@ -214,7 +214,15 @@ static size_t memory_bytes(const struct sim_lun *l, const struct sim_req *r)
 	case TI_REQ_READ:
 	case TI_REQ_WRITE:
 		return (size_t)r->count * l->geo.block_size;
+	case TI_REQ_OR_WRITE:
+	case TI_REQ_COMPARE:
+	case TI_REQ_WRITE_AND_VERIFY:
+	case TI_REQ_WRITE_AND_COMPARE:
+		return (size_t)r->count * l->geo.block_size;
+	case TI_REQ_COMPARE_AND_WRITE:
+		return 2 * (size_t)r->count * l->geo.block_size;
 	case TI_REQ_WRITE_SAME:
+	case TI_REQ_COMPARE_SAME:
 		return l->geo.block_size;
 	case TI_REQ_VERIFY:
 	case TI_REQ_FLUSH:
