@@ -67,7 +67,7 @@ static void make_memory(struct world *w, struct op *op, size_t len)
 
 static void make_write(struct world *w, struct op *op, const struct step *step)
 {
-	uint32_t blocks = step->op == STEP_WRITE_SAME ? 1 : step->count;
+	uint32_t blocks = step->op == STEP_WRITE_SAME ? step_period(step) : step->count;
 	size_t size = w->model.block_size;
 
 	op->req.op = step->op == STEP_WRITE_SAME ? TI_REQ_WRITE_SAME : TI_REQ_WRITE;
@@ -78,7 +78,6 @@ static void make_write(struct world *w, struct op *op, const struct step *step)
 	model_submitted(&w->model, step, w->mode);
 }
 
-/* A flush that nobody's step asks for has @step NULL's place taken by the step under way. */
 static void submit(struct world *w, const struct step *step, enum step_op what)
 {
 	struct op *op = w->op;
@@ -91,6 +90,7 @@ static void submit(struct world *w, const struct step *step, enum step_op what)
 	op->step = step;
 	op->memory = NULL;
 	op->newest = step->id;
+	op->was_broken = w->flush_broken;
 	op->req.owner = op;
 	op->req.sector = (uint64_t)step->block * w->sectors_per_block;
 	op->req.sectors = (uint64_t)step->count * w->sectors_per_block;
@@ -99,9 +99,11 @@ static void submit(struct world *w, const struct step *step, enum step_op what)
 		make_write(w, op, step);
 	} else if (what == STEP_READ) {
 		op->req.op = TI_REQ_READ;
+		op->req.flags = step->fua ? TI_REQ_FUA : 0;
 		make_memory(w, op, (size_t)step->count * w->model.block_size);
 	} else if (what == STEP_VERIFY) {
 		op->req.op = TI_REQ_VERIFY;
+		op->req.flags = step->fua ? TI_REQ_FUA : 0;
 	} else {
 		op->req.op = TI_REQ_FLUSH;
 		op->req.sectors = 0;
@@ -112,28 +114,47 @@ static void submit(struct world *w, const struct step *step, enum step_op what)
 
 /* --- what comes back --- */
 
+static void check_good_read(struct world *w, const struct op *op)
+{
+	const struct step *step = op->step;
+	bool fua = op->req.flags & TI_REQ_FUA;
+
+	/* Its flush comes first: one that fails later does not concern it. */
+	if (fua && op->was_broken)
+		violation("FUA read succeeded after a failed flush");
+	if (op->req.op != TI_REQ_READ)
+		return;
+	for (uint32_t n = 0; n < step->count; n++) {
+		uint32_t seen = model_judge_read(&w->model, step->block + n, op->newest,
+						 op->buf + (size_t)n * w->model.block_size);
+
+		if (fua)
+			model_durable_seen(&w->model, step->block + n, seen);
+	}
+}
+
 static void check_read(struct world *w, const struct op *op)
 {
 	const struct ti_result *res = &op->req.result;
-	const struct step *step = op->step;
+	bool fua = op->req.flags & TI_REQ_FUA;
 
 	w->counts->reads++;
 	if (res->err == 0) {
-		for (uint32_t n = 0; op->req.op == TI_REQ_READ && n < step->count; n++)
-			model_judge_read(&w->model, step->block + n, op->newest,
-					 op->buf + (size_t)n * w->model.block_size);
+		check_good_read(w, op);
 		return;
 	}
+	w->read_failures++; /* both devices may have failed: any cause will do */
+	if (res->cause != TI_CAUSE_TAG_MISMATCH && !w->faults_on && !(fua && w->flush_broken))
+		violation("read failed without a fault: %s", ti_cause_name(res->cause));
+	if (fua && res->cause != TI_CAUSE_TAG_MISMATCH)
+		return; /* its flush may have failed, which is no sector's fault */
 	if (res->sector < op->req.sector || res->sector >= op->req.sector + op->req.sectors)
 		violation("error at sector %" PRIu64 " outside of the request", res->sector);
 	if (res->cause == TI_CAUSE_TAG_MISMATCH) {
 		w->counts->mismatches++;
-		model_judge_read(&w->model, (uint32_t)(res->sector / w->sectors_per_block),
-				 op->newest, NULL);
-	} else if (!w->faults_on) {
-		violation("read failed without a fault: %s", ti_cause_name(res->cause));
+		(void)model_judge_read(&w->model, (uint32_t)(res->sector / w->sectors_per_block),
+				       op->newest, NULL);
 	}
-	w->read_failures++; /* both devices may have failed: any cause will do */
 }
 
 static void check_write(struct world *w, const struct op *op)

@@ -32,6 +32,7 @@ struct op {
 	const struct step *step; /* NULL: not used */
 	uint8_t *memory, *buf;
 	struct iovec iov[64];
+	bool was_broken;	/* a flush had failed before it was submitted */
 	uint32_t newest;	/* of a read: the newest version that it may see */
 	uint32_t *acknowledged; /* of a flush: by block */
 };

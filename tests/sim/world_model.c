@@ -33,11 +33,12 @@ void model_init(struct model *m, const struct schedule *s)
 	m->blocks = s->shape.blocks;
 	m->block_size = s->shape.block_size;
 	m->block = calloc(m->blocks, sizeof(*m->block));
-	m->same = calloc(last + 1, sizeof(*m->same));
-	if (m->block == NULL || m->same == NULL)
+	m->repeated = calloc(last + 1, sizeof(*m->repeated));
+	if (m->block == NULL || m->repeated == NULL)
 		abort();
 	for (unsigned i = 0; i < s->steps; i++)
-		m->same[s->step[i].id] = s->step[i].op == STEP_WRITE_SAME;
+		m->repeated[s->step[i].id] =
+			(struct repeated){ s->step[i].block, step_period(&s->step[i]) };
 	for (uint32_t n = 0; n < m->blocks; n++)
 		set_version(&m->block[n], 0, DONE);
 }
@@ -47,13 +48,21 @@ void model_free(struct model *m)
 	for (uint32_t n = 0; n < m->blocks; n++)
 		free(m->block[n].v);
 	free(m->block);
-	free(m->same);
+	free(m->repeated);
+}
+
+/* What the bytes of a version of a block follow from. */
+static struct sim_random content_random(const struct model *m, uint32_t block, uint32_t id)
+{
+	const struct repeated *r = &m->repeated[id];
+	uint32_t which = r->period > 0 ? ~((block - r->first) % r->period) : block;
+
+	return (struct sim_random){ .state = ((uint64_t)id << 32) ^ which };
 }
 
 void model_content(const struct model *m, uint32_t block, uint32_t id, uint8_t *out)
 {
-	struct sim_random r = { .state = ((uint64_t)id << 32) ^
-					 (m->same[id] ? 0xffffffffU : block) };
+	struct sim_random r = content_random(m, block, id);
 
 	if (id == 0) {
 		memset(out, 0, m->block_size);
@@ -69,8 +78,7 @@ void model_content(const struct model *m, uint32_t block, uint32_t id, uint8_t *
 /* Most blocks that are not a version differ in their first bytes: no need to make the others. */
 bool model_holds(const struct model *m, const uint8_t *data, uint32_t block, uint32_t id)
 {
-	struct sim_random r = { .state = ((uint64_t)id << 32) ^
-					 (m->same[id] ? 0xffffffffU : block) };
+	struct sim_random r = content_random(m, block, id);
 
 	for (size_t at = 0; at < m->block_size; at += 8) {
 		uint64_t x = id == 0 ? 0 : sim_random(&r);
@@ -140,32 +148,40 @@ void model_flushed(struct model *m, const uint32_t *id)
 			durable(&m->block[n], id[n]);
 }
 
-void model_judge_read(const struct model *m, uint32_t n, uint32_t newest, const uint8_t *data)
+uint32_t model_judge_read(const struct model *m, uint32_t n, uint32_t newest, const uint8_t *data)
 {
 	const struct block *b = &m->block[n];
 	int i = (int)b->count - 1;
 
 	while (i >= 0 && b->v[i].id > newest)
 		i--;
-	if (i < 0)
-		return; /* a newer write is durable already and older ones forgotten: cannot be */
+	/* There is one: what a younger write has made durable, an older read has seen before. */
 	for (; i >= 0; i--) {
-		if (b->v[i].status == IN_FLIGHT && !b->v[i].fua)
-			violation("block %u: read overtook write %u", n, b->v[i].id);
-		if (b->v[i].status == BAD) {
-			if (data == NULL)
-				return;
+		const struct version *v = &b->v[i];
+
+		if (v->status == IN_FLIGHT && !v->fua)
+			violation("block %u: read overtook write %u", n, v->id);
+		if (v->status == BAD && data != NULL)
 			violation("block %u is good though its tag was wrong", n);
-		}
-		if (data == NULL && b->v[i].status == FAILED && b->v[i].cut_parts_tag)
-			return;
-		if (data != NULL && model_holds(m, data, n, b->v[i].id))
-			return;
-		if (b->v[i].status != FAILED)
+		if (data == NULL && (v->status == BAD || (v->status == FAILED && v->cut_parts_tag)))
+			return SEEN_MISMATCH;
+		if (data != NULL && model_holds(m, data, n, v->id))
+			return v->id;
+		if (v->status != FAILED)
 			break;
 	}
 	violation("block %u: %s, newest version %u", n,
 		  data ? "wrong data without an error" : "tag mismatch without a reason", newest);
+}
+
+void model_durable_seen(struct model *m, uint32_t n, uint32_t seen)
+{
+	struct block *b = &m->block[n];
+
+	durable(b, seen);
+	/* It is there, whatever its write was told. */
+	if (b->v[0].id == seen && b->v[0].status == FAILED)
+		b->v[0].status = DONE;
 }
 
 /* May the tag of a block be apart from its data after a power cut? */

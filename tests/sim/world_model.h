@@ -40,10 +40,12 @@ struct block {
 struct model {
 	struct block *block;
 	uint32_t blocks, block_size;
-	bool *same; /* [id]: was it a WRITE SAME? */
+	struct repeated {
+		uint32_t first, period; /* blocks; period 0: each block of the version differs */
+	} * repeated;			/* [id] */
 };
 
-/* What a look at a medium has found at a block, and what it means that it is not a version. */
+/* In place of a version's id: the block's tag did not match. */
 #define SEEN_MISMATCH UINT32_MAX
 
 void model_init(struct model *m, const struct schedule *s);
@@ -60,14 +62,17 @@ void model_came_back(struct model *m, const struct step *step, enum version_stat
 /* These blocks' version @id, or a newer one, is durable. */
 void model_durable(struct model *m, uint32_t block, uint32_t count, uint32_t id);
 
+/* The same of what a read has seen that was to be of the medium. */
+void model_durable_seen(struct model *m, uint32_t n, uint32_t seen);
+
 /* @id[block]: the newest acknowledged version, UINT32_MAX where there is none: what a flush that is
  * submitted now makes durable. */
 void model_acknowledged(const struct model *m, uint32_t *id);
 void model_flushed(struct model *m, const uint32_t *id);
 
 /* A read that was submitted before any version newer than @newest has seen @data at block @n; NULL:
- * its tag does not match. */
-void model_judge_read(const struct model *m, uint32_t n, uint32_t newest, const uint8_t *data);
+ * its tag does not match.  Returns the version's id or SEEN_MISMATCH. */
+uint32_t model_judge_read(const struct model *m, uint32_t n, uint32_t newest, const uint8_t *data);
 
 /* After a power cut, or a kill, block @n holds @data (NULL: a mismatch).  Returns what was seen: a
  * version's id or SEEN_MISMATCH. */

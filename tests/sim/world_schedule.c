@@ -43,6 +43,15 @@ const struct world_mode *world_mode_find(char letter)
 	return NULL;
 }
 
+uint32_t step_period(const struct step *step)
+{
+	uint32_t period = 1 + (uint32_t)(step->seed % 4);
+
+	if (step->op != STEP_WRITE_SAME)
+		return 0;
+	return step->count % period == 0 ? period : 1;
+}
+
 static uint32_t below(struct sim_random *r, uint64_t n)
 {
 	return (uint32_t)sim_below(r, n);

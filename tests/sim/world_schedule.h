@@ -89,7 +89,7 @@ struct step {
 	uint32_t id; /* its place in the schedule that it was made for, from 1 */
 	enum step_op op;
 	uint32_t block, count;
-	bool fua;
+	bool fua;  /* of a LEAK: it is the metadata device's */
 	char mode; /* opened with after CUT, KILL and REOPEN */
 	uint64_t seed;
 };
@@ -99,6 +99,9 @@ struct schedule {
 	struct step *step;
 	unsigned steps;
 };
+
+/* Of a WRITE SAME: how many blocks it repeats.  0: it is something else. */
+uint32_t step_period(const struct step *step);
 
 /* The schedule of a seed.  @mode 0: any. */
 void schedule_make(struct schedule *s, uint64_t seed, unsigned steps, char mode);
