@@ -144,7 +144,8 @@ int ti_lun_open(const struct ti_lun_options *options, struct ti_queue *queue,
 		struct ti_error *error);
 
 /**
- * Read the journal and replay what it holds: data and tags go to their places, both devices are
+ * Bring home what a killed predecessor left in the store, read the journal and replay what it
+ * holds: data and tags go to their places, both devices are
  * flushed, and then, in mode direct or if its newest commit was torn, the journal is erased. Writes
  * nothing if there is nothing to replay.  May take long: the journal is as large as its format made
  * it.  After an open that deferred it, once, before anything else but ti_lun_geometry(),

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "journal.h"
 #include "journal_scan.h"
@@ -174,7 +175,22 @@ struct ti_store_pair ti_lun_store_pair(struct ti_lun *lun)
 	};
 }
 
-/* Bring home what a predecessor left, then make room for what we may leave. */
+/* What a predecessor left in its file goes to the metadata device.  Once.  Blocks. */
+static int bring_home(struct ti_lun *lun, struct ti_error *error)
+{
+	const struct ti_store_pair pair = ti_lun_store_pair(lun);
+	int err = 0;
+
+	if (lun->store_path != NULL && !lun->read_only && !lun->brought_home)
+		err = ti_tag_store_rescue(lun->store_path, &pair, &lun->log, lun->inherited, error);
+	lun->brought_home = err == 0;
+	return err;
+}
+
+/*
+ * Make room for what we may leave.  A predecessor's file is left alone until the start, unless its
+ * own room is needed.
+ */
 static int open_store(struct ti_lun *lun, size_t lines, struct ti_error *error)
 {
 	const struct ti_store_pair pair = ti_lun_store_pair(lun);
@@ -183,15 +199,32 @@ static int open_store(struct ti_lun *lun, size_t lines, struct ti_error *error)
 
 	if (path == NULL || lun->read_only)
 		return 0;
-	err = ti_tag_store_rescue(path, &pair, &lun->log, lun->inherited, error);
+	if (ti_tag_store_open(path, &pair, lines, &lun->locked_memory, &lun->store) == 0)
+		return 0;
+	err = bring_home(lun, error);
 	if (err != 0)
 		return err;
-	err = ti_tag_store_open(path, &pair, lines, lun->inherited, &lun->locked_memory,
-				&lun->store);
+	unlink(path);
+	err = ti_tag_store_open(path, &pair, lines, &lun->locked_memory, &lun->store);
 	if (err != 0)
 		ti_log(&lun->log, TI_LOG_WARN,
 		       "unwritten tags will not outlive this process path=%s error=%s", path,
 		       strerror(-err));
+	return 0;
+}
+
+/* From here on the file at the path is ours. */
+static int start_store(struct ti_lun *lun, struct ti_error *error)
+{
+	int err = bring_home(lun, error);
+
+	if (err != 0 || lun->store == NULL)
+		return err;
+	err = ti_tag_store_publish(lun->store, lun->inherited);
+	if (err != 0)
+		ti_log(&lun->log, TI_LOG_WARN,
+		       "unwritten tags will not outlive this process path=%s error=%s",
+		       lun->store_path, strerror(-err));
 	return 0;
 }
 
@@ -371,8 +404,10 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 
 int ti_lun_start(struct ti_lun *lun, struct ti_error *error)
 {
-	int err = lun->policy->start(lun, error);
+	int err = start_store(lun, error);
 
+	if (err == 0)
+		err = lun->policy->start(lun, error);
 	if (err != 0)
 		return err;
 	lun->started = true;

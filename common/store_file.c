@@ -119,6 +119,16 @@ int ti_store_file_publish(const struct ti_store_file *file)
 	return err;
 }
 
+void ti_store_file_discard(struct ti_store_file *file)
+{
+	char *name = new_name(file->path);
+
+	if (name != NULL)
+		unlink(name);
+	free(name);
+	ti_store_file_close(file, false);
+}
+
 /* Is it a file of this pair's? */
 static int look(int fd, const char *magic, const struct ti_store_pair *pair, uint64_t *bytes)
 {

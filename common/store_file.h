@@ -98,6 +98,9 @@ int ti_store_file_publish(const struct ti_store_file *file);
 int ti_store_file_map(const char *path, const char *magic, const struct ti_store_pair *pair,
 		      enum ti_store_map how, bool *locked, struct ti_store_file *file);
 
+/** Unmap and delete one that was created and not published.  What has its name stays. */
+void ti_store_file_discard(struct ti_store_file *file);
+
 /** Unmap; @remove: delete the file, too.  One that was never mapped is fine. */
 void ti_store_file_close(struct ti_store_file *file, bool remove);
 

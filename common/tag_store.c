@@ -46,43 +46,36 @@ static void lay_out(struct ti_tag_store *s, size_t lines)
 	s->data = s->file.map + TI_STORE_PAGE + places_bytes(lines);
 }
 
-static int create(const char *path, const struct ti_store_pair *pair, size_t lines,
-		  const int broken[TI_DEVICES], bool *locked, struct ti_tag_store *s)
-{
-	int err = ti_store_file_create(path, magic, pair, file_bytes(lines), locked, &s->file);
-
-	if (err != 0)
-		return err;
-	header(s)->lines = lines;
-	lay_out(s, lines);
-	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++)
-		ti_tag_store_broken(s, dev, broken[dev]);
-	err = ti_store_file_publish(&s->file);
-	if (err != 0)
-		ti_store_file_close(&s->file, false);
-	return err;
-}
-
 int ti_tag_store_open(const char *path, const struct ti_store_pair *pair, size_t lines,
-		      const int broken[TI_DEVICES], bool *locked, struct ti_tag_store **store)
+		      bool *locked, struct ti_tag_store **store)
 {
 	struct ti_tag_store *s = calloc(1, sizeof(*s));
 	int err;
 
 	if (s == NULL)
 		return -ENOMEM;
-	err = create(path, pair, lines, broken, locked, s);
-	if (err != 0) {
-		/* Nothing in the old file is needed.  Perhaps its room is. */
-		unlink(path);
-		err = create(path, pair, lines, broken, locked, s);
-	}
+	err = ti_store_file_create(path, magic, pair, file_bytes(lines), locked, &s->file);
 	if (err != 0) {
 		free(s);
 		return err;
 	}
+	header(s)->lines = lines;
+	lay_out(s, lines);
 	*store = s;
 	return 0;
+}
+
+int ti_tag_store_publish(struct ti_tag_store *s, const int broken[TI_DEVICES])
+{
+	int err;
+
+	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++)
+		ti_tag_store_broken(s, dev, broken[dev]);
+	err = ti_store_file_publish(&s->file);
+	s->published = err == 0;
+	if (err != 0)
+		unlink(s->file.path);
+	return err;
 }
 
 void ti_tag_store_broken(struct ti_tag_store *s, enum ti_device dev, int error)
@@ -95,7 +88,10 @@ void ti_tag_store_close(struct ti_tag_store *s, bool remove)
 {
 	if (s == NULL)
 		return;
-	ti_store_file_close(&s->file, remove);
+	if (s->published)
+		ti_store_file_close(&s->file, remove);
+	else
+		ti_store_file_discard(&s->file);
 	free(s);
 }
 
@@ -123,6 +119,9 @@ struct kept_line {
 	size_t line;
 };
 
+/* Blocks that are read at once. */
+#define RUN_BYTES ((size_t)256 << 10)
+
 /* What the rescue of a file works with. */
 struct rescue {
 	const struct ti_tag_store *old;
@@ -134,7 +133,9 @@ struct rescue {
 	uint64_t area_on_disk; /* bytes of the tag area in whole lines, or to the device's end */
 	uint8_t *disk;	       /* two neighbouring lines of the device: tags may cross from one */
 	uint8_t *kept;	       /* the same lines as the file has them */
-	uint8_t *block;	       /* one block of data, or what the device reads at once */
+	uint8_t *data;	       /* a run of blocks, in what the device reads at once */
+	uint8_t *tags;	       /* of these blocks */
+	uint32_t run_blocks;   /* longest run */
 	uint64_t rescued, unreadable;
 	int err;
 	enum ti_device dev;
@@ -202,24 +203,69 @@ static bool view(struct rescue *r, uint64_t index, unsigned slot)
 	return true;
 }
 
-/* Tag of the block as the data device has it.  False if it cannot be read: nor can it be by
- * anybody. */
-static bool hash_block(struct rescue *r, uint64_t block, uint8_t *tag)
+/* Tags of @n blocks as the data device has them.  False if they cannot be read. */
+static bool hash_run(struct rescue *r, uint64_t block, uint32_t n)
 {
 	uint32_t size = r->geo->block_size, unit = r->queue->dev[TI_DATA].logical_block_size;
-	uint64_t offset = block * size, start;
-	struct iovec piece;
-	struct ti_iov_cursor cursor;
+	uint64_t offset = block * size, start = offset - offset % unit;
+	size_t bytes = (size_t)(offset - start) + (size_t)n * size;
+	struct iovec piece = { .iov_base = r->data + (offset - start),
+			       .iov_len = (size_t)n * size };
+	struct ti_iov_cursor cursor = ti_iov_cursor(&piece, 1);
 
-	unit = unit > size ? unit : size;
-	start = offset - offset % unit;
-	if (!io(r, TI_IO_READ, TI_DATA, start, r->block, unit))
+	bytes = (bytes + unit - 1) / unit * unit;
+	if (!io(r, TI_IO_READ, TI_DATA, start, r->data, bytes))
 		return false;
-	piece.iov_base = r->block + (offset - start);
-	piece.iov_len = size;
-	cursor = ti_iov_cursor(&piece, 1);
-	ti_hash_blocks(r->hash, block * r->geo->sectors_per_block, &cursor, 1, tag);
+	ti_hash_blocks(r->hash, block * r->geo->sectors_per_block, &cursor, n, r->tags);
 	return true;
+}
+
+/* Where a tag begins in the views whose first line is @base. */
+static size_t tag_at(const struct rescue *r, uint64_t base, uint64_t block)
+{
+	return (size_t)(block * r->geo->tag_size - base * TI_LINE_BYTES);
+}
+
+/* How many blocks from @block on have tags that begin in line @base and differ in the two views? */
+static uint32_t count_different(const struct rescue *r, uint64_t base, uint64_t block)
+{
+	uint32_t n = 0, size = r->geo->tag_size;
+
+	for (; n < r->run_blocks && block < r->geo->provided_blocks; n++, block++) {
+		size_t at = tag_at(r, base, block);
+
+		if (at >= TI_LINE_BYTES || ti_secret_equal(r->disk + at, r->kept + at, size))
+			break;
+	}
+	return n;
+}
+
+/* @tag is the block's: is it the one that the file has, and not the one that the device has? */
+static bool take_tag(struct rescue *r, uint64_t base, uint64_t block, const uint8_t *tag)
+{
+	size_t at = tag_at(r, base, block), size = r->geo->tag_size;
+
+	if (ti_secret_equal(tag, r->disk + at, size) || !ti_secret_equal(tag, r->kept + at, size))
+		return false;
+	memcpy(r->disk + at, tag, size);
+	r->rescued++;
+	return true;
+}
+
+/* A run of blocks whose tags differ.  True if any was taken. */
+static bool rescue_run(struct rescue *r, uint64_t base, uint64_t block, uint32_t n)
+{
+	bool taken = false, whole = hash_run(r, block, n);
+
+	for (uint32_t i = 0; i < n; i++) {
+		/* What cannot be read here can be read by nobody. */
+		if (!whole && !hash_run(r, block + i, 1))
+			r->unreadable++;
+		else
+			taken |= take_tag(r, base, block + i,
+					  r->tags + (whole ? (size_t)i * r->geo->tag_size : 0));
+	}
+	return taken;
 }
 
 /* The tags that start or end in line @index, from the file's view to the device's. */
@@ -228,31 +274,20 @@ static bool rescue_line(struct rescue *r, uint64_t index)
 	uint32_t size = r->geo->tag_size;
 	uint64_t from = index * TI_LINE_BYTES, first = from / size, block;
 	uint64_t base = first * size / TI_LINE_BYTES; /* the line that the first tag starts in */
-	uint8_t tag[TI_MAX_TAG_SIZE];
-	bool changed = false;
 
 	/* Two views of two lines: if the first tag starts before our line, begin there. */
 	for (; base <= index; base++) {
+		bool changed = false;
+		uint32_t n;
+
 		if (!view(r, base, 0) || !view(r, base + 1, 1))
 			return false;
-		changed = false;
 		block = (base * TI_LINE_BYTES + size - 1) / size;
 		for (; block < r->geo->provided_blocks && block * size / TI_LINE_BYTES == base;
-		     block++) {
-			size_t at = (size_t)(block * size - base * TI_LINE_BYTES);
-
-			if (ti_secret_equal(r->disk + at, r->kept + at, size))
-				continue;
-			if (!hash_block(r, block, tag)) {
-				r->unreadable++;
-				continue;
-			}
-			if (ti_secret_equal(tag, r->disk + at, size) ||
-			    !ti_secret_equal(tag, r->kept + at, size))
-				continue;
-			memcpy(r->disk + at, tag, size);
-			changed = true;
-			r->rescued++;
+		     block += n > 0 ? n : 1) {
+			n = count_different(r, base, block);
+			if (n > 0)
+				changed |= rescue_run(r, base, block, n);
 		}
 		for (unsigned slot = 0; changed && slot < 2; slot++)
 			if ((base + slot) * TI_LINE_BYTES < r->area_on_disk &&
@@ -275,20 +310,24 @@ static bool rescue_all(struct rescue *r)
 
 static int rescue(struct rescue *r)
 {
-	size_t bytes = 4 * (size_t)TI_LINE_BYTES, unit = r->queue->dev[TI_DATA].logical_block_size;
+	size_t lines = 4 * (size_t)TI_LINE_BYTES, unit = r->queue->dev[TI_DATA].logical_block_size;
+	size_t data = RUN_BYTES + (2 * unit + TI_LINE_BYTES - 1) / TI_LINE_BYTES * TI_LINE_BYTES;
+	size_t bytes;
 	bool locked, good;
 	int err = make_index(r);
 
 	if (err != 0)
 		return err;
-	bytes += unit > TI_LINE_BYTES ? unit : TI_LINE_BYTES;
+	r->run_blocks = RUN_BYTES / r->geo->block_size;
+	bytes = lines + data + (size_t)r->run_blocks * r->geo->tag_size;
 	r->disk = ti_memory_get(bytes, &locked);
 	if (r->disk == NULL) {
 		free(r->index);
 		return -ENOMEM;
 	}
 	r->kept = r->disk + 2 * (size_t)TI_LINE_BYTES;
-	r->block = r->disk + 4 * (size_t)TI_LINE_BYTES;
+	r->data = r->disk + lines;
+	r->tags = r->data + data;
 	good = rescue_all(r);
 	ti_memory_put(r->disk, bytes);
 	free(r->index);

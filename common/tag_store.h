@@ -35,6 +35,7 @@ struct ti_tag_store {
 	uint64_t *place;  /* per line: its index in the tag area + 1 while it is dirty, else 0 */
 	uint8_t *data;	  /* lines of TI_LINE_BYTES, page-aligned */
 	struct ti_store_file file;
+	bool published; /* the file is at its path */
 };
 
 /**
@@ -48,18 +49,24 @@ int ti_tag_store_rescue(const char *path, const struct ti_store_pair *pair,
 			const struct ti_log *log, int broken[TI_DEVICES], struct ti_error *error);
 
 /**
- * Make a fresh file of @lines lines, mapped and locked (*@locked as in ti_memory_get()), which says
- * @broken.  It takes the place of what was at @path at once.  Returns 0 or negative errno; then
- * nothing is left at @path.
+ * Make a fresh file of @lines lines, mapped and locked (*@locked as in ti_memory_get()).  It is not
+ * yet at @path, where a predecessor's may be.  Returns 0 or negative errno.
  */
 int ti_tag_store_open(const char *path, const struct ti_store_pair *pair, size_t lines,
-		      const int broken[TI_DEVICES], bool *locked, struct ti_tag_store **store);
+		      bool *locked, struct ti_tag_store **store);
+
+/**
+ * Let it say @broken, and put it in the place of what is at its path, at once.  Returns 0 or
+ * negative errno; then nothing is left there, and the memory is still good.
+ */
+int ti_tag_store_publish(struct ti_tag_store *store, const int broken[TI_DEVICES]);
 
 /** Note that a flush of @dev has failed with @error (negative errno); 0: that it is forgotten.
  * NULL is fine.  io path. */
 void ti_tag_store_broken(struct ti_tag_store *store, enum ti_device dev, int error);
 
-/** Unmap; @remove: nothing in it is needed any more, delete the file.  NULL is fine. */
+/** Unmap; @remove: nothing in it is needed any more, delete the file.  One that was not published
+ * is deleted, and what is at its path is left alone.  NULL is fine. */
 void ti_tag_store_close(struct ti_tag_store *store, bool remove);
 
 #endif

@@ -293,6 +293,57 @@ static void what_is_on_the_device_already_is_not_written_again(void **state)
 	sim_lun_free(l);
 }
 
+/* The open may be on a thread that keeps all other LUNs waiting. */
+static void rescue_is_left_to_the_start(void **state)
+{
+	(void)state;
+	for (unsigned closed = 0; closed < 2; closed++) {
+		struct sim_lun *l = with_store(NULL);
+
+		sim_ok(l, sim_write(l, 3, 5, 1));
+		sim_kill(l->sim);
+		ti_lun_abandon(l->lun);
+		l->options.defer_start = true;
+		sim_forget(l);
+		assert_int_equal(sim_lun_open(l), 0);
+		assert_int_equal(sim_started(l, TI_DATA, TI_IO_READ), 0);
+		assert_int_equal(sim_started(l, TI_META, TI_IO_WRITE), 0);
+		assert_int_equal(sim_logged(l, "rescued"), 0);
+		/* Not started, it has nothing to do with what was left. */
+		if (closed)
+			assert_int_equal(ti_lun_close(l->lun), 0);
+		else
+			ti_lun_abandon(l->lun);
+		l->lun = NULL;
+		assert_true(there_is_a_file());
+		l->options.defer_start = false;
+		assert_int_equal(sim_lun_open(l), 0);
+		assert_int_equal(sim_logged(l, "tags rescued blocks=5 unreadable=0"), 1);
+		sim_reads(l, 3, 5, 1);
+		assert_int_equal(sim_lun_close(l), 0);
+		assert_false(there_is_a_file());
+		sim_lun_free(l);
+	}
+}
+
+static void neighbouring_blocks_are_read_at_once(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 700, 1)); /* 512 blocks are read at once */
+	sim_ok(l, sim_write(l, 900, 5, 1));
+	sim_kill(l->sim);
+	ti_lun_abandon(l->lun);
+	sim_forget(l);
+	assert_int_equal(sim_lun_open(l), 0);
+	assert_int_equal(sim_logged(l, "tags rescued blocks=705 unreadable=0"), 1);
+	assert_int_equal(sim_started(l, TI_DATA, TI_IO_READ), 3);
+	sim_reads(l, 3, 700, 1);
+	sim_reads(l, 900, 5, 1);
+	sim_lun_free(l);
+}
+
 static void rescued_tags_are_durable_before_their_file_goes(void **state)
 {
 	struct sim_lun *l = with_store(NULL);
@@ -369,7 +420,7 @@ static void block_that_cannot_be_read_keeps_nobody_else_from_being_rescued(void 
 
 	(void)state;
 	sim_ok(l, sim_write(l, 3, 5, 1));
-	sim_fail(l, TI_DATA, TI_IO_READ, 5 * 512, 1);
+	sim_fail(l, TI_DATA, TI_IO_READ, 5 * 512, 2); /* with others, and alone */
 	sim_lun_die(l);
 	assert_int_equal(sim_logged(l, "tags rescued blocks=4 unreadable=1"), 1);
 	sim_reads(l, 3, 2, 1);
@@ -690,6 +741,8 @@ int main(void)
 		cmocka_unit_test(every_shape_is_rescued),
 		cmocka_unit_test(last_line_that_the_device_cuts_is_rescued),
 		cmocka_unit_test(what_is_on_the_device_already_is_not_written_again),
+		cmocka_unit_test(rescue_is_left_to_the_start),
+		cmocka_unit_test(neighbouring_blocks_are_read_at_once),
 		cmocka_unit_test(rescued_tags_are_durable_before_their_file_goes),
 		cmocka_unit_test(clean_close_leaves_no_file),
 		cmocka_unit_test(close_that_could_not_write_the_tags_leaves_them_in_the_file),
