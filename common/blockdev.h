@@ -72,6 +72,7 @@ struct ti_device_info {
 	uint32_t memory_align;	     /* so must memory addresses be multiples of this */
 	bool read_only;
 	bool has_volatile_cache; /* false: the queue says "write through"; a flush is cheap */
+	bool fua; /* a write with fua needs no flush: the device does it alone, or has no cache */
 };
 
 struct ti_queue;

@@ -28,7 +28,6 @@
 struct ti_host_device {
 	int fd;	    /* -1: not open */
 	char *path; /* from the heap; info.name is the same */
-	bool fua;   /* the device carries out FUA writes itself (queue/fua) */
 	struct ti_device_info info;
 };
 

@@ -118,7 +118,7 @@ static int transfer(const struct ti_host_device *dev, struct ti_io *io)
 {
 	const struct timespec pause = { .tv_nsec = TRY_PAUSE_NS };
 	bool write = io->op == TI_IO_WRITE;
-	int flags = write && io->fua && dev->fua ? RWF_DSYNC : 0;
+	int flags = write && io->fua && dev->info.fua ? RWF_DSYNC : 0;
 	unsigned tries = 0;
 
 	while (io->progress < io->len) {
@@ -137,7 +137,7 @@ static int transfer(const struct ti_host_device *dev, struct ti_io *io)
 		else if (errno != EINTR)
 			return -errno;
 	}
-	return write && io->fua && !dev->fua ? sync_device(dev->fd) : 0;
+	return write && io->fua && !dev->info.fua ? sync_device(dev->fd) : 0;
 }
 
 /* io path */

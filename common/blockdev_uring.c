@@ -189,10 +189,11 @@ static void prepare(struct uring *u, struct flight *flight)
 		else
 			io_uring_prep_readv(sqe, (int)io->dev, iov, count, offset);
 		/*
-		 * Only where the device does FUA itself.  Elsewhere the kernel would flush for each
-		 * such write, and on 6.1 twice: one fdatasync after the write is no worse.
+		 * Only where the device does FUA itself or has no cache.  Elsewhere the kernel
+		 * would flush for each such write, and on 6.1 twice: one fdatasync after the write
+		 * is no worse.  Should the cache be switched on meanwhile, the kernel flushes.
 		 */
-		if (write && io->fua && u->host.dev[io->dev].fua)
+		if (write && io->fua && u->host.queue.dev[io->dev].fua)
 			sqe->rw_flags = RWF_DSYNC;
 	}
 	sqe->flags |= IOSQE_FIXED_FILE;
@@ -312,7 +313,7 @@ static void flush_now(struct uring *u, enum ti_device dev)
 /* Is a FUA write, its data written, still to be made durable?  io path. */
 static bool needs_sync(const struct uring *u, const struct ti_io *io)
 {
-	return io->op == TI_IO_WRITE && io->fua && !u->host.dev[io->dev].fua;
+	return io->op == TI_IO_WRITE && io->fua && !u->host.queue.dev[io->dev].fua;
 }
 
 /* A request has come back with @res.  io path. */

@@ -85,6 +85,11 @@ void ti_flusher_flush_ended(struct ti_flusher *f, enum ti_device dev, int error)
 	}
 }
 
+bool ti_flusher_fua_pays(const struct ti_flusher *f, enum ti_device dev)
+{
+	return f->queue->dev[dev].fua && !f->dirty[dev] && f->flushing[dev] == 0;
+}
+
 static void device_flushed(struct ti_io *io)
 {
 	struct ti_flusher *f = io->owner;
@@ -146,6 +151,7 @@ bool ti_flusher_run(struct ti_flusher *f)
 		/* One for each device, one that keeps the round open while it is being started. */
 		f->pending = 3;
 		flush_device(f, TI_DATA);
+		f->sync.fua = ti_flusher_fua_pays(f, TI_META);
 		f->sync.done = tags_written;
 		f->sync.owner = f;
 		if (!ti_tag_cache_sync(f->cache, &f->sync))

@@ -13,7 +13,8 @@
  *when this one ends.
  *
  * A device is flushed only if a write to it has completed since its last good flush started.  The
- * first round of all flushes both: nothing is known of the time before.
+ * first round of all flushes both: nothing is known of the time before.  Where the metadata device
+ * has FUA writes, and all dirty tags go in one write, that write is one, and no flush follows.
  *
  * A failed device flush is never forgotten: what it should have covered may be lost, and no later
  * success can bring it back, so from then on every round fails (until the LUN is opened anew).  A
@@ -79,6 +80,13 @@ void ti_flusher_completed_write(struct ti_flusher *f);
  */
 void ti_flusher_flush_started(struct ti_flusher *f, enum ti_device dev);
 void ti_flusher_flush_ended(struct ti_flusher *f, enum ti_device dev, int error);
+
+/**
+ * Is a FUA write to @dev as good as a write and a flush?  Not if the device's cache may hold
+ * something else that is to become durable: a flush is needed anyway, and its failure must be seen
+ * as one.  After a FUA write that has completed well ti_flusher_wrote() is not called.  io path.
+ */
+bool ti_flusher_fua_pays(const struct ti_flusher *f, enum ti_device dev);
 
 /** Wait for everything completed so far to be durable.  io path. */
 void ti_flush_join(struct ti_flusher *f, struct ti_flush_waiter *waiter);

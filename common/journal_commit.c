@@ -6,6 +6,8 @@
  *	metadata device:  WRITE the sections (two writes where the ring wraps), then FLUSH
  *	data device:	  FLUSH at the same time, if it holds unflushed writes
  *
+ * One write to a metadata device that has FUA writes is one of those, and needs no flush.
+ *
  * One commit at a time.  Who asks while one is under way joins it if nothing was inserted since it
  * began; else the next one, which all others share that ask meanwhile.
  *
@@ -98,7 +100,8 @@ static void sections_written(struct ti_io *io)
 {
 	struct ti_journal *j = io->owner;
 
-	ti_flusher_wrote(&j->lun->flusher, TI_META);
+	if (!io->fua || io->result != 0)
+		ti_flusher_wrote(&j->lun->flusher, TI_META);
 	if (io->result != 0) {
 		ti_lun_io_error(j->lun, TI_META, "journal", io->offset / TI_SECTOR_BYTES,
 				io->result);
@@ -107,13 +110,14 @@ static void sections_written(struct ti_io *io)
 	}
 	if (--j->commit_writes > 0)
 		return;
-	if (j->commit_sections_failed)
+	if (j->commit_sections_failed || io->fua)
 		part_done(j);
 	else
 		flush_device(j, TI_META);
 }
 
-static void write_sections(struct ti_journal *j, unsigned which, uint32_t first, uint32_t count)
+static void write_sections(struct ti_journal *j, unsigned which, uint32_t first, uint32_t count,
+			   bool fua)
 {
 	struct ti_io *io = &j->commit_io[which];
 	struct iovec *iov = &j->commit_iov[which];
@@ -126,6 +130,7 @@ static void write_sections(struct ti_journal *j, unsigned which, uint32_t first,
 			      .len = iov->iov_len,
 			      .iov = iov,
 			      .iov_count = 1,
+			      .fua = fua,
 			      .done = sections_written,
 			      .owner = j };
 	j->commit_writes++;
@@ -149,6 +154,7 @@ static void stamp(struct ti_journal *j)
 static void start(struct ti_journal *j)
 {
 	uint32_t first = ti_journal_ring(j, j->committed), count, wrapped = 0;
+	bool fua;
 
 	j->commit_running = true;
 	j->commit_wanted = false;
@@ -173,9 +179,10 @@ static void start(struct ti_journal *j)
 			wrapped = first + count - j->sections;
 			count -= wrapped;
 		}
-		write_sections(j, 0, first, count);
+		fua = wrapped == 0 && ti_flusher_fua_pays(&j->lun->flusher, TI_META);
+		write_sections(j, 0, first, count, fua);
 		if (wrapped > 0)
-			write_sections(j, 1, 0, wrapped);
+			write_sections(j, 1, 0, wrapped, false);
 	}
 	if (!STAILQ_EMPTY(&j->now) && j->lun->flusher.dirty[TI_DATA]) {
 		j->commit_pending++;

@@ -280,7 +280,7 @@ static int learn_block(const struct ti_device_request *rq, const struct stat *st
 	read_queue(st->st_rdev, "write_cache", line, sizeof(line));
 	info->has_volatile_cache = strcmp(line, "write through") != 0;
 	read_queue(st->st_rdev, "fua", line, sizeof(line));
-	dev->fua = strcmp(line, "1") == 0;
+	info->fua = strcmp(line, "1") == 0 || !info->has_volatile_cache;
 	return 0;
 }
 
@@ -314,7 +314,7 @@ static int learn_file(const struct ti_device_request *rq, const struct stat *st,
 	info->memory_align = !direct ? 1 : memory ? memory : info->logical_block_size;
 	/* Whatever is below the file system: its fdatasync() knows. */
 	info->has_volatile_cache = true;
-	dev->fua = false;
+	info->fua = false;
 	return 0;
 }
 

@@ -69,6 +69,9 @@ struct ti_tag_pin {
 struct ti_tag_sync {
 	void (*done)(struct ti_tag_sync *sync);
 	void *owner;
+	/* One write that does it all may be a FUA write, of which wrote() is not told: no flush of
+	 * the device is needed after it. */
+	bool fua;
 	int error; /* of the first line that could not be written: it stays dirty */
 	uint64_t target;
 	bool active;
@@ -83,7 +86,7 @@ struct ti_tag_cache_options {
 	 * own. It has as many lines and outlives the cache. */
 	struct ti_tag_store *store;
 	/* Called when a write-back has completed, well or not: the metadata device's volatile cache
-	 * may hold it now. */
+	 * may hold it now.  Not called for one that is durable already. */
 	void (*wrote)(void *ctx, int result);
 	void *ctx;
 };

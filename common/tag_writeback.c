@@ -145,7 +145,8 @@ static void write_done(struct ti_io *io)
 	TAILQ_REMOVE(&c->busy_ops, op, link);
 	TAILQ_INSERT_TAIL(&c->free_ops, op, link);
 	c->writes_under_way--;
-	c->wrote(c->ctx, result);
+	if (!io->fua || result != 0)
+		c->wrote(c->ctx, result);
 	if (result != 0) {
 		c->stats.write_errors++;
 		c->background_target = 0;
@@ -182,6 +183,18 @@ static void add_line(struct ti_tag_cache *c, struct writeback *op, struct ti_tag
 	clean(c, line);
 }
 
+/*
+ * Is the write that is being made all that the sync has to write and to wait for?  Then it may be
+ * durable by itself.  One of several is not: each would be as dear as the one flush after all.
+ */
+static bool is_all_of_sync(const struct ti_tag_cache *c)
+{
+	const struct ti_tag_line *oldest = TAILQ_FIRST(&c->dirty);
+
+	return sync_wants_more(c) && c->writes_under_way == 0 &&
+	       (oldest == NULL || oldest->dirty_seq > c->sync->target);
+}
+
 /* Write @line and the dirty lines around it.  There is an op and a page. */
 static void write_around(struct ti_tag_cache *c, struct ti_tag_line *line)
 {
@@ -211,7 +224,7 @@ static void write_around(struct ti_tag_cache *c, struct ti_tag_line *line)
 	op->io.offset = c->area_offset + first * TI_LINE_BYTES;
 	op->io.iov = op->vec;
 	op->io.iov_count = op->lines;
-	op->io.fua = false;
+	op->io.fua = is_all_of_sync(c) && c->sync->fua;
 	op->io.done = write_done;
 	op->io.owner = op;
 	c->stats.lines_written += op->lines;

@@ -33,6 +33,7 @@ struct sim_lun_options {
 	uint64_t blocks;	      /* 0: 4096, whose tags fill four lines of the cache */
 	uint64_t meta_bytes;	      /* 0: 1 MiB */
 	uint32_t logical_block_size[TI_DEVICES]; /* 0: 512 */
+	bool fua[TI_DEVICES];			 /* the device says that it has FUA writes */
 	struct ti_lun_options lun;		 /* start_sector is the shape's */
 };
 

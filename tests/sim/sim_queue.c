@@ -165,6 +165,15 @@ static void make_durable(struct sim_device *d, size_t i)
 	d->certain[v->unit] = v->completed;
 }
 
+/* The versions of the write that has just been carried out. */
+static void make_latest_durable(struct sim_queue *sim, struct sim_device *d)
+{
+	for (size_t i = 0; i < d->log_count; i++)
+		if (d->log[i].completed == sim->step)
+			make_durable(d, i);
+	forget_old_versions(d);
+}
+
 static void flush_device(struct sim_queue *sim, const struct sim_pending *p, bool failed)
 {
 	struct sim_device *d = &sim->dev[p->io->dev];
@@ -197,6 +206,8 @@ static void complete(struct sim_queue *sim, size_t i)
 		break;
 	case TI_IO_WRITE:
 		sim_each_unit(sim, io, io->result == 0 ? write_unit : maybe_write_unit, NULL);
+		if (io->fua && io->result == 0)
+			make_latest_durable(sim, &sim->dev[io->dev]);
 		break;
 	case TI_IO_FLUSH:
 		flush_device(sim, &p, io->result != 0);
@@ -314,6 +325,7 @@ struct sim_queue *sim_queue_new(const struct sim_options *options)
 						   : SIM_SECTOR;
 		info->memory_align = SIM_SECTOR;
 		info->has_volatile_cache = true;
+		info->fua = options->fua[i];
 		sim->dev[i].unit = options->unit_bytes[i] ? options->unit_bytes[i] : SIM_SECTOR;
 		assert(info->logical_block_size % sim->dev[i].unit == 0);
 		sim->dev[i].now = calloc(1, options->bytes[i] + 1);

@@ -5,11 +5,11 @@
  *
  * Each device is a medium and a volatile cache.  A completed write is in the cache: reads see it,
  * but it is on the medium for certain only when a flush that was submitted after the write's
- * completion has itself completed.  Sectors of 512 bytes are independent of each other: at a power
- * cut each one holds the durable version or any version that came later, those of writes still
- * under way included.  Completions come in any order.  Nothing is durable by accident, so a flush
- * that is missing, too early or lost shows.  A device that does not tear its physical blocks of
- * 4096 bytes has units of that size in place of sectors.
+ * completion has itself completed, or if it was a FUA write.  Sectors of 512 bytes are independent
+ * of each other: at a power cut each one holds the durable version or any version that came later,
+ * those of writes still under way included.  Completions come in any order.  Nothing is durable by
+ * accident, so a flush that is missing, too early or lost shows.  A device that does not tear its
+ * physical blocks of 4096 bytes has units of that size in place of sectors.
  *
  * After a failed flush, what it should have covered stays volatile for ever: a later flush that
  * succeeds says nothing about it, as with a drive that dropped its cache.
@@ -39,6 +39,7 @@ struct sim_options {
 	uint64_t bytes[TI_DEVICES];
 	uint32_t logical_block_size[TI_DEVICES]; /* 0: 512 */
 	uint32_t unit_bytes[TI_DEVICES];	 /* what a device never tears; 0: 512 */
+	bool fua[TI_DEVICES];	   /* what the device says; FUA writes are durable in any case */
 	unsigned complete_percent; /* chance of each I/O to complete at a run(); 0: 50 */
 	/* 0: I/O may complete at once.  Else it takes up to 100 us, and so many of a hundred up to
 	 * 20 ms: past ticks and many others. */

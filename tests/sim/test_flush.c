@@ -373,6 +373,88 @@ static void failed_write_makes_the_data_device_dirty(void **state)
 	sim_lun_free(l);
 }
 
+/* The same as one_block_written() on a metadata device that says it has FUA writes. */
+static struct sim_lun *one_block_written_with_fua(uint32_t blocks)
+{
+	struct sim_lun *l = sim_lun_new(
+		&(struct sim_lun_options){ .blocks = blocks, .fua = { [TI_META] = true } });
+
+	sim_ok(l, sim_write(l, 0, 1, 1));
+	sim_forget(l);
+	sim_hold(l->sim, true);
+	return l;
+}
+
+static void lone_tag_write_with_fua_needs_no_flush(void **state)
+{
+	struct sim_lun *l = one_block_written_with_fua(0);
+	struct sim_req *flush = sim_flush(l);
+
+	(void)state;
+	sim_go(l);
+	sim_let(l, TI_DATA, TI_IO_FLUSH);
+	assert_false(flush->back);
+	sim_let(l, TI_META, TI_IO_WRITE);
+	assert_true(flush->back);
+	sim_ok(l, flush);
+	assert_int_equal(sim_started(l, TI_META, TI_IO_FLUSH), 0);
+	assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), 0, 1));
+	sim_lun_free(l);
+}
+
+static void scattered_tags_are_flushed_although_there_is_fua(void **state)
+{
+	struct sim_lun *l = one_block_written_with_fua(16384);
+	struct sim_req *flush;
+
+	(void)state;
+	sim_hold(l->sim, false);
+	sim_ok(l, sim_write(l, 2048, 1, 1));
+	sim_hold(l->sim, true);
+	flush = sim_flush(l);
+	sim_go(l);
+	sim_let(l, TI_DATA, TI_IO_FLUSH);
+	assert_true(sim_complete_one(l->sim, TI_META, TI_IO_WRITE));
+	sim_let(l, TI_META, TI_IO_WRITE);
+	assert_false(flush->back);
+	assert_int_equal(sim_count(l->sim, TI_META, TI_IO_FLUSH), 1);
+	sim_let(l, TI_META, TI_IO_FLUSH);
+	assert_true(flush->back);
+	assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), 0, 1));
+	assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), 2048, 1));
+	sim_lun_free(l);
+}
+
+static void fua_does_not_cover_tags_written_before(void **state)
+{
+	struct sim_lun *l = one_block_written_with_fua(16384);
+
+	(void)state;
+	sim_age(l);
+	sim_let(l, TI_META, TI_IO_WRITE);
+	sim_hold(l->sim, false);
+	sim_ok(l, sim_write(l, 2048, 1, 1));
+	sim_ok(l, sim_flush(l));
+	assert_int_equal(sim_started(l, TI_META, TI_IO_FLUSH), 1);
+	assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), 0, 1));
+	assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), 2048, 1));
+	sim_lun_free(l);
+}
+
+static void failed_fua_write_of_tags_is_made_good_by_the_next_flush(void **state)
+{
+	struct sim_lun *l = one_block_written_with_fua(0);
+
+	(void)state;
+	sim_hold(l->sim, false);
+	sim_fail(l, TI_META, TI_IO_WRITE, SIM_EVERYWHERE, 1);
+	sim_bad(l, sim_flush(l), -EIO, TI_CAUSE_META_IO, 0);
+	sim_mend(l);
+	sim_ok(l, sim_flush(l));
+	assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), 0, 1));
+	sim_lun_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -397,6 +479,10 @@ int main(void)
 		cmocka_unit_test(metadata_device_without_a_new_tag_is_not_flushed),
 		cmocka_unit_test(data_device_without_new_data_is_not_flushed),
 		cmocka_unit_test(failed_write_makes_the_data_device_dirty),
+		cmocka_unit_test(lone_tag_write_with_fua_needs_no_flush),
+		cmocka_unit_test(scattered_tags_are_flushed_although_there_is_fua),
+		cmocka_unit_test(fua_does_not_cover_tags_written_before),
+		cmocka_unit_test(failed_fua_write_of_tags_is_made_good_by_the_next_flush),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -385,6 +385,72 @@ static void flush_does_not_join_a_commit_that_has_failed_already(void **state)
 	sim_lun_free(l);
 }
 
+static struct sim_lun *flushed_with_fua(uint32_t sections, unsigned watermark)
+{
+	struct sim_lun *l = flushed(sections, watermark);
+
+	sim_as_queue(l->sim)->dev[TI_META].fua = true;
+	return l;
+}
+
+static void commit_in_one_write_with_fua_needs_no_flush(void **state)
+{
+	struct sim_lun *l = flushed_with_fua(4, 0);
+	struct sim_req *flush;
+
+	(void)state;
+	sim_hold(l->sim, true);
+	sim_write(l, 7, 2, 1);
+	flush = sim_flush(l);
+	sim_go(l);
+	assert_false(flush->back);
+	sim_let(l, TI_META, TI_IO_WRITE);
+	sim_ok(l, flush);
+	assert_int_equal(sim_started(l, TI_META, TI_IO_FLUSH), 0);
+	sim_lun_cut(l);
+	sim_reads(l, 7, 2, 1);
+	sim_lun_free(l);
+}
+
+static void commit_that_wraps_is_flushed_although_there_is_fua(void **state)
+{
+	struct sim_lun *l = flushed_with_fua(3, 50);
+	struct sim_req *flush;
+
+	(void)state;
+	sim_ok(l, sim_write(l, 0, 16, 1));
+	sim_ok(l, sim_flush(l));
+	while (sim_under_way(l->sim) > 0)
+		sim_go(l);
+	sim_hold(l->sim, true);
+	sim_write(l, 100, 16, 2);
+	flush = sim_flush(l);
+	sim_go(l);
+	assert_true(sim_complete_one(l->sim, TI_META, TI_IO_WRITE));
+	sim_let(l, TI_META, TI_IO_WRITE);
+	assert_false(flush->back);
+	sim_let(l, TI_META, TI_IO_FLUSH);
+	sim_ok(l, flush);
+	sim_lun_cut(l);
+	sim_reads(l, 100, 16, 2);
+	sim_lun_free(l);
+}
+
+static void failed_fua_commit_fails_its_waiters_and_the_next_one_succeeds(void **state)
+{
+	struct sim_lun *l = flushed_with_fua(4, 0);
+
+	(void)state;
+	sim_write(l, 7, 2, 1);
+	sim_fail(l, TI_META, TI_IO_WRITE, SIM_EVERYWHERE, 1);
+	sim_bad(l, sim_flush(l), -EIO, TI_CAUSE_META_IO, 0);
+	sim_mend(l);
+	sim_ok(l, sim_flush(l));
+	sim_lun_cut(l);
+	sim_reads(l, 7, 2, 1);
+	sim_lun_free(l);
+}
+
 /* Odd numbers of blocks, so that commits end in any section; cuts between them. */
 static void many_laps_with_cuts_keep_everything_flushed(void **state)
 {
@@ -437,6 +503,9 @@ int main(void)
 		cmocka_unit_test(sequence_number_steps_on_with_each_lap),
 		cmocka_unit_test(commit_that_wraps_is_two_writes_with_two_numbers),
 		cmocka_unit_test(flush_does_not_join_a_commit_that_has_failed_already),
+		cmocka_unit_test(commit_in_one_write_with_fua_needs_no_flush),
+		cmocka_unit_test(commit_that_wraps_is_flushed_although_there_is_fua),
+		cmocka_unit_test(failed_fua_commit_fails_its_waiters_and_the_next_one_succeeds),
 		cmocka_unit_test(many_laps_with_cuts_keep_everything_flushed),
 	};
 

@@ -543,6 +543,7 @@ static void make_devices(struct world *w)
 		.bytes = { w->bytes[TI_DATA], w->bytes[TI_META] },
 		.logical_block_size = { s->data_logical, s->meta_logical },
 		.unit_bytes = { s->data_unit },
+		.fua = { [TI_META] = s->meta_fua != 0 },
 		.complete_percent = s->complete_percent,
 		.slow_percent = s->slow_percent,
 		.fault = fault,

@@ -253,6 +253,7 @@ void world_look(struct world *w)
 		.bytes = { w->bytes[TI_DATA], w->bytes[TI_META] },
 		.logical_block_size = { s->data_logical, s->meta_logical },
 		.unit_bytes = { s->data_unit },
+		.fua = { [TI_META] = s->meta_fua != 0 },
 		.complete_percent = s->complete_percent,
 		.fault = fault,
 		.ctx = &l,

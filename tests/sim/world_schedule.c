@@ -142,6 +142,7 @@ void schedule_make(struct schedule *s, uint64_t seed, unsigned steps, char mode)
 	if (s->step == NULL)
 		abort();
 	make_shape(&s->shape, &r, mode);
+	s->shape.meta_fua = seed % 2;
 	switches = sim_chance(&r, 25);
 	for (unsigned i = 0; i < steps; i++) {
 		struct step *step = &s->step[i];

@@ -352,12 +352,12 @@ static struct ti_queue *open_write_through(const struct testio_files *files, boo
 		dev[i] = (struct ti_host_device){
 			.fd = open(files->path[i], O_RDWR | O_CLOEXEC),
 			.path = strdup(files->path[i]),
-			.fua = fua,
 			.info = { .name = "write through",
 				  .size = TESTIO_BYTES,
 				  .logical_block_size = 512,
 				  .memory_align = 1,
-				  .has_volatile_cache = false },
+				  .has_volatile_cache = false,
+				  .fua = fua },
 		};
 		if (dev[i].fd < 0)
 			_exit(98);
