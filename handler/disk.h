@@ -68,6 +68,8 @@ struct ti_disk {
 	void (*done)(struct tcmu_device *dev, struct tcmur_cmd *cmd, int status); /* learned */
 	bool command_thread_known;
 	struct ti_ring ring;
+	bool held_back; /* a flush was handed in, and the engine has not run since; see disk_io.c */
+	bool ran;	/* the engine, for the command at hand */
 
 	pthread_mutex_t lock;
 	pthread_cond_t started;	  /* state is no longer STARTING */

@@ -7,6 +7,11 @@
  * A command that finds no free context waits in line.  There is no memory for the line, nor any
  * needed: the links are in fields of struct tcmur_cmd that the core uses only for its own compound
  * commands.  What was decoded is thrown away and decoded again when a context is free.
+ *
+ * A flush (or a write with FUA) that has another command of ours right behind it in the ring is
+ * handed in, but the engine does not run: it does for that command, and all that were held back
+ * share one flush round or commit.  However that command ends, the engine runs before it does.  If
+ * it never comes to us (the core answers it for a unit attention), the next one does, or a tick.
  */
 #include "disk.h"
 
@@ -271,8 +276,20 @@ bool ti_disk_turn(struct ti_disk *disk)
 
 /* --- in --- */
 
+/* May the engine run later, for the next command in the ring?  See above. */
+static bool may_hold_back(const struct ti_disk *disk, const struct ti_command *command)
+{
+	const uint8_t *next;
+
+	if (command->request.op != TI_REQ_FLUSH && !(command->request.flags & TI_REQ_FUA))
+		return false;
+	next = ti_ring_next(&disk->ring);
+	return next && ti_row_find(next);
+}
+
 /* A decoded command of our own; cmd->done is set.  Returns its status or ..._ASYNC_HANDLED. */
-static int hand_in(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_command *command)
+static int hand_in(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_command *command,
+		   bool hold_back)
 {
 	bool detached = command->request.detached, any;
 	struct ti_context *context;
@@ -287,24 +304,23 @@ static int hand_in(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_
 	}
 	fill_request(disk, context, command);
 	ti_lun_submit(disk->lun, &context->request);
+	disk->held_back = hold_back;
+	if (hold_back) {
+		pthread_mutex_unlock(&disk->lock);
+		return detached ? TCMU_STS_OK : TCMU_STS_ASYNC_HANDLED;
+	}
+	disk->ran = true;
 	status = run_and_complete(disk, detached ? NULL : context, &any);
 	return detached ? TCMU_STS_OK : status;
 }
 
-int ti_disk_command(struct ti_disk *disk, struct tcmur_cmd *cmd)
+/* A command at first sight.  Returns its status; TCMU_STS_NOT_HANDLED: it is the core's. */
+static int serve(struct ti_disk *disk, struct tcmur_cmd *cmd)
 {
-	const struct ti_row *row;
+	const struct ti_row *row = ti_row_find(cmd->lib_cmd->cdb);
 	struct ti_command command;
-	bool last = !ti_ring_has_more(&disk->ring, cmd->lib_cmd->cmd_id);
 	int status;
 
-	if (!disk->command_thread_known) {
-		disk->command_thread_known = true;
-		ti_thread_adopt(disk);
-	}
-	/* Also for what goes on to the core, which fills it in part only. */
-	memset(cmd->lib_cmd->sense_buf, 0, sizeof(cmd->lib_cmd->sense_buf));
-	row = ti_row_find(cmd->lib_cmd->cdb);
 	if (!row && cmd->lib_cmd->cdb[0] == TEST_UNIT_READY_OPCODE) {
 		status = check_ready(disk, cmd);
 		return status == TCMU_STS_OK ? TCMU_STS_NOT_HANDLED : status;
@@ -322,8 +338,30 @@ int ti_disk_command(struct ti_disk *disk, struct tcmur_cmd *cmd)
 		return TCMU_STS_NOT_HANDLED;
 	}
 	cmd->done = disk->done;
-	status = hand_in(disk, cmd, &command);
-	if (!last || status == TCMU_STS_ASYNC_HANDLED)
+	return hand_in(disk, cmd, &command, may_hold_back(disk, &command));
+}
+
+int ti_disk_command(struct ti_disk *disk, struct tcmur_cmd *cmd)
+{
+	bool last = !ti_ring_has_more(&disk->ring, cmd->lib_cmd->cmd_id);
+	bool owed = disk->held_back, any;
+	int status;
+
+	if (!disk->command_thread_known) {
+		disk->command_thread_known = true;
+		ti_thread_adopt(disk);
+	}
+	/* Also for what goes on to the core, which fills it in part only. */
+	memset(cmd->lib_cmd->sense_buf, 0, sizeof(cmd->lib_cmd->sense_buf));
+	disk->held_back = false;
+	disk->ran = false;
+	status = serve(disk, cmd);
+	if (owed && !disk->held_back && !disk->ran) {
+		pthread_mutex_lock(&disk->lock);
+		run_and_complete(disk, NULL, &any);
+	}
+	/* Only what hand_in() has carried out has a way to complete itself. */
+	if (!last || !disk->ran || status == TCMU_STS_ASYNC_HANDLED)
 		return status;
 	tcmur_cmd_complete(disk->dev, cmd, status); /* see ring.h */
 	return TCMU_STS_ASYNC_HANDLED;
@@ -340,7 +378,7 @@ int ti_disk_flush(struct ti_disk *disk, struct tcmur_cmd *cmd)
 	undo_disguise(cmd);
 	status = decode(disk, cmd, ti_row_find(cmd->lib_cmd->cdb), &command);
 	if (status == TI_STS_REQUEST)
-		status = hand_in(disk, cmd, &command);
+		status = hand_in(disk, cmd, &command, false);
 	if (status == TCMU_STS_ASYNC_HANDLED)
 		return TCMU_STS_OK;
 	/* From here OK means "will be completed", so it must be. */

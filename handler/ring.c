@@ -19,10 +19,43 @@ void ti_ring_find(struct tcmu_device *dev, struct ti_ring *ring)
 	ring->tail = base ? ring->mailbox->cmd_tail : 0;
 }
 
+/* The entry at @tail, or NULL where there can be none.  A mailbox that makes no sense has no end.
+ */
+static const struct tcmu_cmd_entry *entry_at(const struct tcmu_mailbox *mailbox, uint32_t tail,
+					     uint32_t *len)
+{
+	const struct tcmu_cmd_entry *entry =
+		(const void *)((const char *)mailbox + mailbox->cmdr_off + tail);
+
+	*len = tcmu_hdr_get_len(entry->hdr.len_op);
+	return *len == 0 || *len > mailbox->cmdr_size - tail ? NULL : entry;
+}
+
+const uint8_t *ti_ring_next(const struct ti_ring *ring)
+{
+	const struct tcmu_mailbox *mailbox = ring->mailbox;
+	uint32_t tail = ring->tail, head, walked = 0, len;
+
+	if (!mailbox)
+		return NULL;
+	head = __atomic_load_n(&mailbox->cmd_head, __ATOMIC_ACQUIRE);
+	while (tail != head && walked < mailbox->cmdr_size) {
+		const struct tcmu_cmd_entry *entry = entry_at(mailbox, tail, &len);
+
+		if (!entry)
+			break;
+		if (tcmu_hdr_get_op(entry->hdr.len_op) == TCMU_OP_CMD)
+			return (const uint8_t *)mailbox + entry->req.cdb_off;
+		walked += len;
+		tail = (tail + len) % mailbox->cmdr_size;
+	}
+	return NULL;
+}
+
 bool ti_ring_has_more(struct ti_ring *ring, uint16_t cmd_id)
 {
 	const struct tcmu_mailbox *mailbox = ring->mailbox;
-	uint32_t head, size, walked = 0;
+	uint32_t head, size, walked = 0, len;
 
 	if (!mailbox)
 		return true;
@@ -30,11 +63,9 @@ bool ti_ring_has_more(struct ti_ring *ring, uint16_t cmd_id)
 	head = __atomic_load_n(&mailbox->cmd_head, __ATOMIC_ACQUIRE);
 	size = mailbox->cmdr_size;
 	while (ring->tail != head && walked < size) {
-		const struct tcmu_cmd_entry *entry =
-			(const void *)((const char *)mailbox + mailbox->cmdr_off + ring->tail);
-		uint32_t len = tcmu_hdr_get_len(entry->hdr.len_op);
+		const struct tcmu_cmd_entry *entry = entry_at(mailbox, ring->tail, &len);
 
-		if (len == 0 || len > size - ring->tail)
+		if (!entry)
 			break;
 		walked += len;
 		ring->tail = (ring->tail + len) % size;

@@ -9,6 +9,9 @@
  * sleep (two system calls saved).  For the last command in the ring the latter is better, for those
  * before it the former.
  *
+ * A flush need not be started while another command is behind it that enters the engine, too: then
+ * the two may share what it costs.  For that we look at the next command's CDB.
+ *
  * The runner does not say where in the ring it is, so we walk along: each command that it takes out
  * is the next entry with that command's id.  Reading only.  When in doubt the answer is "yes",
  * which is never wrong, only slower.
@@ -36,5 +39,11 @@ void ti_ring_find(struct tcmu_device *dev, struct ti_ring *ring);
  * completed?  To be called for every command, in order.  Command thread.  io path.
  */
 bool ti_ring_has_more(struct ti_ring *ring, uint16_t cmd_id);
+
+/**
+ * The CDB of the command that the runner takes out next, after the one that ti_ring_has_more() was
+ * asked about.  NULL: there is none, or nobody knows.  Command thread.  io path.
+ */
+const uint8_t *ti_ring_next(const struct ti_ring *ring);
 
 #endif

@@ -10,8 +10,22 @@
 
 #include "libtcmu_common.h"
 #include "libtcmu_log.h"
+#include "target_core_user_local.h"
+
+/* Entries are of one size here, and each has room for its CDB behind the ring. */
+#define RING_ENTRIES 16U
+#define ENTRY_BYTES  128U
+#define CDB_BYTES    16U
+
+struct ring {
+	struct tcmu_mailbox mailbox;
+	uint8_t entry[RING_ENTRIES][ENTRY_BYTES] __attribute__((aligned(8)));
+	uint8_t cdb[RING_ENTRIES][CDB_BYTES];
+};
 
 struct tcmu_device {
+	struct ring *ring; /* or NULL */
+	uint16_t cmd_id;   /* of the latest command in it */
 	char cfgstring[300];
 	uint32_t block_size, max_xfer_len, opt_xcopy_len, unmap_align;
 	uint64_t num_lbas;
@@ -84,6 +98,7 @@ void fake_device_free(struct tcmu_device *dev)
 		die("a device goes away with commands under way");
 	pthread_cond_destroy(&dev->completed);
 	pthread_mutex_destroy(&dev->lock);
+	free(dev->ring);
 	free(dev);
 }
 
@@ -98,12 +113,64 @@ const char *tcmu_dev_get_uio_name(struct tcmu_device *dev)
 	return "uio7";
 }
 
-/* No ring to look into: the handler then takes every command for one of many. */
+void fake_ring(struct tcmu_device *dev)
+{
+	struct tcmu_mailbox *mailbox;
+
+	if (posix_memalign((void **)&dev->ring, _Alignof(struct ring), sizeof(*dev->ring)) != 0)
+		die("no memory");
+	memset(dev->ring, 0, sizeof(*dev->ring));
+	mailbox = &dev->ring->mailbox;
+	mailbox->cmdr_off = offsetof(struct ring, entry);
+	mailbox->cmdr_size = sizeof(dev->ring->entry);
+	/* As on a device that has been in use. */
+	mailbox->cmd_head = 5 * ENTRY_BYTES;
+	mailbox->cmd_tail = 5 * ENTRY_BYTES;
+}
+
+static struct tcmu_cmd_entry *add_entry(struct ring *ring, enum tcmu_opcode op)
+{
+	struct tcmu_mailbox *mailbox = &ring->mailbox;
+	struct tcmu_cmd_entry *entry = (void *)ring->entry[mailbox->cmd_head / ENTRY_BYTES];
+
+	memset(entry, 0, ENTRY_BYTES);
+	entry->hdr.len_op = ENTRY_BYTES | (uint32_t)op;
+	return entry;
+}
+
+static void step_head(struct tcmu_mailbox *mailbox)
+{
+	uint32_t head = (mailbox->cmd_head + ENTRY_BYTES) % mailbox->cmdr_size;
+
+	__atomic_store_n(&mailbox->cmd_head, head, __ATOMIC_RELEASE);
+}
+
+/* Put a command into the ring, as the kernel does; returns its id. */
+static uint16_t enqueue(struct tcmu_device *dev, const uint8_t *cdb)
+{
+	struct ring *ring = dev->ring;
+	struct tcmu_cmd_entry *entry;
+	uint32_t i;
+
+	if (!ring)
+		return 0;
+	if (++dev->cmd_id % 3 == 0) {
+		add_entry(ring, TCMU_OP_PAD);
+		step_head(&ring->mailbox);
+	}
+	entry = add_entry(ring, TCMU_OP_CMD);
+	i = ring->mailbox.cmd_head / ENTRY_BYTES;
+	entry->hdr.cmd_id = dev->cmd_id;
+	entry->req.cdb_off = (uint64_t)(ring->cdb[i] - (uint8_t *)ring);
+	memcpy(ring->cdb[i], cdb, CDB_BYTES);
+	step_head(&ring->mailbox);
+	return dev->cmd_id;
+}
+
 char *tcmu_dev_get_memory_info(struct tcmu_device *dev, void **base, size_t *len, off_t *offset)
 {
-	(void)dev;
-	*base = NULL;
-	*len = 0;
+	*base = dev->ring;
+	*len = dev->ring ? sizeof(*dev->ring) : 0;
 	*offset = 0;
 	return NULL;
 }
@@ -344,10 +411,9 @@ static int core(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 	}
 }
 
-void fake_issue(struct tcmu_device *dev, struct fake_command *fake)
+static void process(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 {
 	bool before = set_inside(true);
-	struct tcmur_cmd *cmd = &make(dev, fake)->cmd;
 	int status;
 
 	set_inside(false);
@@ -358,6 +424,27 @@ void fake_issue(struct tcmu_device *dev, struct fake_command *fake)
 	if (status != TCMU_STS_ASYNC_HANDLED)
 		complete(dev, cmd, status);
 	set_inside(before);
+}
+
+void fake_issue_all(struct tcmu_device *dev, struct fake_command *fake, size_t count)
+{
+	struct tcmur_cmd *cmd[FAKE_ISSUE_MAX];
+
+	if (count > FAKE_ISSUE_MAX)
+		die("too many commands for the ring");
+	for (size_t i = 0; i < count; i++) {
+		struct runner_command *rc = make(dev, &fake[i]);
+
+		rc->lib.cmd_id = enqueue(dev, fake[i].cdb);
+		cmd[i] = &rc->cmd;
+	}
+	for (size_t i = 0; i < count; i++)
+		process(dev, cmd[i]);
+}
+
+void fake_issue(struct tcmu_device *dev, struct fake_command *fake)
+{
+	fake_issue_all(dev, fake, 1);
 }
 
 void fake_wait(struct tcmu_device *dev, struct fake_command *fake)

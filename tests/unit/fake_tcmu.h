@@ -35,8 +35,16 @@ void fake_device_free(struct tcmu_device *dev);
 /** What the handler registered; NULL before handler_init(). */
 struct tcmur_handler *fake_handler(void);
 
+/** Give the device a ring for the handler to look into, before ->open().  Without one the handler
+ * takes every command for one of many. */
+void fake_ring(struct tcmu_device *dev);
+
 /** Let the command thread (the caller) process one command.  It may be done on return, or later. */
 void fake_issue(struct tcmu_device *dev, struct fake_command *command);
+
+/** Several that are in the ring together: at most FAKE_ISSUE_MAX. */
+#define FAKE_ISSUE_MAX 10U
+void fake_issue_all(struct tcmu_device *dev, struct fake_command *command, size_t count);
 
 /** Wait until it is done. */
 void fake_wait(struct tcmu_device *dev, struct fake_command *command);

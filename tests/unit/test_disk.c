@@ -33,6 +33,7 @@ struct fixture {
 	struct tcmu_device *dev;
 	struct ti_disk *disk;
 	uint32_t block_size;
+	bool ring; /* there is one to look into */
 };
 
 static void open_with(struct fixture *f, uint32_t integrity_block, uint32_t block_size,
@@ -44,6 +45,8 @@ static void open_with(struct fixture *f, uint32_t integrity_block, uint32_t bloc
 	file_pair_make(&f->pair, integrity_block, BYTES, backend_option);
 	f->block_size = block_size;
 	f->dev = fake_device(f->pair.config, block_size, f->pair.bytes);
+	if (f->ring)
+		fake_ring(f->dev);
 	assert_int_equal(ti_config_parse(f->pair.config, &config, &error), 0);
 	if (ti_disk_open(f->dev, &config, contexts, &f->disk, &error))
 		fail_msg("%s", error.text);
@@ -519,6 +522,126 @@ static void the_command_thread_may_be_cancelled_at_any_time(void **state)
 	}
 }
 
+/* --- several commands in the ring --- */
+
+/* A disk that has learned, with a block written and not flushed. */
+static struct fixture *written_with_ring(void **state, unsigned contexts)
+{
+	static uint8_t data[512];
+	struct fixture *f = *state;
+
+	f->ring = true;
+	open_with(f, 512, 512, contexts);
+	assert_int_equal(run_rw(f, SYNC_10, 0, 0, NULL), TCMU_STS_OK);
+	assert_int_equal(run_rw(f, WRITE_10, 7, 1, data), TCMU_STS_OK);
+	return f;
+}
+
+static uint64_t flush_rounds(struct fixture *f)
+{
+	struct ti_lun_stats stats;
+
+	pthread_mutex_lock(&f->disk->lock);
+	ti_lun_get_stats(f->disk->lun, &stats);
+	pthread_mutex_unlock(&f->disk->lock);
+	return stats.flush_rounds;
+}
+
+/* Let the command thread process SYNCHRONIZE CACHE and, behind it, @cdb; how many rounds began? */
+static uint64_t rounds_of_flush_and(struct fixture *f, const struct fake_command *behind)
+{
+	struct fake_command c[2] = { { .cdb = { SYNC_10 } }, *behind };
+	uint64_t before = flush_rounds(f), rounds;
+
+	fake_issue_all(f->dev, c, 2);
+	rounds = flush_rounds(f) - before;
+	fake_wait(f->dev, &c[0]);
+	fake_wait(f->dev, &c[1]);
+	assert_int_equal(c[0].status, TCMU_STS_OK);
+	return rounds;
+}
+
+static void flushes_in_the_ring_share_a_round(void **state)
+{
+	struct fixture *f = written_with_ring(state, 0);
+
+	for (unsigned times = 0; times < 20; times++) {
+		struct fake_command c[8];
+		uint64_t before = flush_rounds(f);
+
+		for (unsigned i = 0; i < 8; i++)
+			c[i] = (struct fake_command){ .cdb = { SYNC_10, i % 4 == 3 ? 2 : 0 } };
+		fake_issue_all(f->dev, c, 8);
+		assert_int_equal(flush_rounds(f) - before, 1);
+		for (unsigned i = 0; i < 8; i++) {
+			fake_wait(f->dev, &c[i]);
+			assert_int_equal(c[i].status, TCMU_STS_OK);
+		}
+	}
+}
+
+/* Whatever comes behind it, a flush begins before the runner goes to sleep. */
+static void flush_is_never_held_back_for_long(void **state)
+{
+	static const struct fake_command behind[] = {
+		{ .cdb = { WRITE_10, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 1 } }, /* out of range */
+		{ .cdb = { WRITE_10, 0xe0 } },				     /* bad field */
+		{ .cdb = { READ_10 } },					     /* no blocks */
+		{ .cdb = { 0x00 } },					     /* TEST UNIT READY */
+		{ .cdb = { 0x12 } },					     /* INQUIRY */
+		{ .cdb = { 0xa3, 0x0c } },				     /* the core's */
+		{ .cdb = { 0x06 } },					     /* nobody's */
+	};
+	struct fixture *f = written_with_ring(state, 0);
+
+	for (size_t i = 0; i < sizeof(behind) / sizeof(behind[0]); i++)
+		assert_int_equal(rounds_of_flush_and(f, &behind[i]), 1);
+}
+
+static void flushes_without_a_context_are_not_held_back(void **state)
+{
+	struct fixture *f = written_with_ring(state, 2);
+	struct fake_command c[8];
+	uint64_t before = flush_rounds(f);
+
+	for (unsigned i = 0; i < 8; i++)
+		c[i] = (struct fake_command){ .cdb = { SYNC_10 } };
+	fake_issue_all(f->dev, c, 8);
+	assert_true(flush_rounds(f) > before);
+	for (unsigned i = 0; i < 8; i++)
+		fake_wait(f->dev, &c[i]);
+}
+
+/* Writes and flushes, all in the ring together: each flush comes back, and what it covers with it.
+ */
+static void mixed_commands_in_the_ring_all_come_back(void **state)
+{
+	struct fixture *f = written_with_ring(state, 0);
+	static uint8_t in[10][512], out[512];
+
+	for (unsigned times = 0; times < 50; times++) {
+		struct fake_command c[10];
+
+		for (unsigned i = 0; i < 10; i++) {
+			fill(in[i], sizeof(in[i]), times * 10 + i);
+			rw(&c[i], WRITE_10, i, 1, in[i], sizeof(in[i]));
+			if ((times + i) % 3 == 0)
+				c[i].cdb[1] = 0x08; /* FUA */
+			if ((times + i) % 4 == 0)
+				c[i] = (struct fake_command){ .cdb = { SYNC_10 } };
+		}
+		fake_issue_all(f->dev, c, 10);
+		for (unsigned i = 0; i < 10; i++) {
+			fake_wait(f->dev, &c[i]);
+			assert_int_equal(c[i].status, TCMU_STS_OK);
+			if (c[i].cdb[0] != WRITE_10)
+				continue;
+			assert_int_equal(run_rw(f, READ_10, i, 1, out), TCMU_STS_OK);
+			assert_memory_equal(out, in[i], sizeof(out));
+		}
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -546,6 +669,10 @@ int main(void)
 		TEST(addresses_in_sense_data_count_blocks_of_the_lun),
 		TEST(write_same_of_a_larger_block_is_tagged_right),
 		TEST(the_command_thread_may_be_cancelled_at_any_time),
+		TEST(flushes_in_the_ring_share_a_round),
+		TEST(flush_is_never_held_back_for_long),
+		TEST(flushes_without_a_context_are_not_held_back),
+		TEST(mixed_commands_in_the_ring_all_come_back),
 	};
 	int failed = 0;
 
