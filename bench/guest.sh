@@ -9,15 +9,17 @@
 #   bench: RESULT round cell target bytes ms
 # or, with profile=REQUESTS, what tcmu-runner did for so many requests of each cell:
 #   bench: CALLS cell target requests name count   (a system call's name, or switches: of its threads)
+# or, with flushes=SECONDS, what 8 writers with fsync cost the devices of our LUN:
+#   bench: FLUSHES fsyncs, and flushes of: initiator's_disk data_device metadata_device
 # and for people everything else, on stderr.
 #
-# usage: guest.sh KEY=VALUE…: rounds, seconds, mib, block_size, mode, engine, profile, cells, targets (the
-# last two are lists with commas)
+# usage: guest.sh KEY=VALUE…: rounds, seconds, mib, block_size, mode, engine, profile, flushes, cells, targets
+# (the last two are lists with commas)
 #
 # shellcheck source-path=SCRIPTDIR source=../tests/lab/lib.sh
 . "${BASH_SOURCE[0]%/*}/../tests/lab/lib.sh"
 
-declare -A option=([rounds]=7 [seconds]=1 [mib]=128 [block_size]=4096 [mode]=direct [profile]=0 [engine]=io_uring
+declare -A option=([rounds]=7 [seconds]=1 [mib]=128 [block_size]=4096 [mode]=direct [profile]=0 [flushes]=0 [engine]=io_uring
 	[cells]=randwrite-1 [targets]=ceiling)
 for pair in "$@"; do
 	[[ -n ${option[${pair%%=*}]:-} ]] || fail "no such option: $pair"
@@ -93,6 +95,7 @@ cell_options() {
 	randwrite-* | randread-*) echo "rw=${1%-*} bs=4k iodepth=${1#*-}" ;;
 	write-128k | read-128k) echo "rw=${1%-*} bs=128k iodepth=16" ;;
 	write-flush) echo "rw=randwrite bs=4k iodepth=1 fdatasync=1" ;;
+	write-flush-8) echo "rw=randwrite bs=4k iodepth=1 fdatasync=1 numjobs=8 group_reporting=1 thread=1" ;;
 	*) fail "no such cell: $1" ;;
 	esac
 }
@@ -185,6 +188,41 @@ profile() {
 		'$2 ~ /^[0-9]+$/ && $1 != "total" { print line, $1, $2 }' "$LAB_TMP/calls"
 }
 
+# --- flushes ---
+
+# flushes_of DISK: how many its block layer has seen completed.
+flushes_of() {
+	local f
+	read -ra f <"/sys/block/${1##*/}/stat"
+	echo "${f[15]}"
+}
+
+# On loop devices, which have a volatile cache and count; RAM disks do neither.  A flush takes 2 ms there,
+# as a good disk's does, and the journal is as large as on a disk of 8 GiB.
+count_flushes() {
+	local data meta slow_data slow_meta disk before after f
+	data=$(loop_dev "${option[mib]}")
+	meta=$(loop_dev "${option[mib]}")
+	slow_data=$(delay_dev "$data" 0 0 2)
+	slow_meta=$(delay_dev "$meta" 0 0 2)
+	kernel_format "$slow_meta" "$slow_data" --sector-size "${option[block_size]}" --journal-size $((64 << 20)) >&2
+	backstore counted "$slow_data" "$slow_meta" "mode=${option[mode]}" "hw_block_size=${option[block_size]}" >&2
+	disk_of[counted]=$(log_in counted)
+	disk=${disk_of[counted]}
+	flush_ms "$disk" >/dev/null
+	{
+		job_defaults
+		printf '%s\n' time_based=1 "runtime=${option[flushes]}"
+		job write-flush-8 counted
+	} >"$jobs"
+	before=("$(flushes_of "$disk")" "$(flushes_of "$data")" "$(flushes_of "$meta")")
+	fio --minimal --eta=never "$jobs" >"$lines" || fail "fio failed: $(<"$lines")"
+	after=("$(flushes_of "$disk")" "$(flushes_of "$data")" "$(flushes_of "$meta")")
+	IFS=';' read -ra f < <(grep '^3;' "$lines")
+	echo "bench: FLUSHES $((f[46] / 4)) $((after[0] - before[0])) $((after[1] - before[1]))" \
+		"$((after[2] - before[2]))"
+}
+
 requires_command fio integritysetup
 [[ ${option[profile]} -eq 0 ]] || requires_command strace
 requires_target
@@ -200,6 +238,10 @@ done
 use_handlers "${handlers[@]}"
 start_runner
 declare -A disk_of
+if [[ ${option[flushes]} -gt 0 ]]; then
+	count_flushes
+	exit 0
+fi
 # targetcli stumbles over tcm_loop targets that it has not made, so all backstores come first.
 for target in "${targets[@]}"; do
 	say "setting up $target"

@@ -117,3 +117,15 @@ def profile(build: Path, cpu: Optional[int], options: dict[str, str], time_limit
         assert kind == "CALLS"
         calls.setdefault(cell, {}).setdefault(name, {})[target] = int(count) / int(requests)
     return calls
+
+
+# What was flushed, and how often.
+FLUSHED = ["fsync of a writer", "SYNCHRONIZE CACHE to the LUN", "flush of the data device",
+           "flush of the metadata device"]
+
+
+def flushes(build: Path, cpu: Optional[int], options: dict[str, str], time_limit: int) -> dict[str, int]:
+    for kind, *counts in boot(build, cpu, options, time_limit):
+        if kind == "FLUSHES" and len(counts) == len(FLUSHED):
+            return {what: int(count) for what, count in zip(FLUSHED, counts)}
+    raise CannotMeasure("The lab counted no flushes; what it said is above.")

@@ -88,6 +88,7 @@ CELL_TITLES = {
     "write-128k": "128k sequential write, depth 16",
     "read-128k": "128k sequential read, depth 16",
     "write-flush": "4k random write + flush, depth 1",
+    "write-flush-8": "4k random write + flush, 8 writers",
 }
 
 
