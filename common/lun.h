@@ -175,6 +175,9 @@ const struct ti_geometry *ti_lun_geometry(const struct ti_lun *lun);
 /** Requests start and end on multiples of this: the block size, or the data device's if larger. */
 uint32_t ti_lun_io_align(const struct ti_lun *lun);
 
+/** Does such a request change what the LUN holds? */
+bool ti_req_writes(enum ti_req_op op);
+
 /** The longest TI_REQ_ATOMIC; 0 where the mode gives no atomicity. */
 uint64_t ti_lun_atomic_sectors(const struct ti_lun *lun);
 

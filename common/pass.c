@@ -33,6 +33,11 @@ const struct ti_op ti_ops[] = {
 				       .pass = { TI_PASS_WRITE, TI_PASS_COMPARE } },
 };
 
+bool ti_req_writes(enum ti_req_op op)
+{
+	return ti_ops[op].writes;
+}
+
 bool ti_pass_memory_fits(const struct ti_lun *lun, const struct ti_request *req)
 {
 	const struct ti_op *op = &ti_ops[req->op];

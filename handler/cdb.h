@@ -8,8 +8,9 @@
  * nor tcmu's devices, keeps no state and never blocks, so it may run on any thread and any number
  * of times for the same command.  Exception: INQUIRY asks for the serial number.
  *
- * What has no row goes to tcmu-runner's core.  Rows that only refuse are there because the core's
- * own code for these commands loses errors or crashes.
+ * A row without a run() is for tcmu-runner's core.  Rows that only refuse are there because the
+ * core's own code for these commands loses errors or crashes, or, the kernel's, for REPORT
+ * SUPPORTED OPERATION CODES.
  */
 #ifndef TI_CDB_H
 #define TI_CDB_H
@@ -20,6 +21,7 @@
 #include <sys/uio.h>
 
 #include "lun.h"
+#include "mode_select.h"
 
 /** Status of run(): the engine is to carry out cmd->request.  Others: TCMU_STS_*. */
 #define TI_STS_REQUEST (-100)
@@ -34,12 +36,20 @@ struct ti_scsi_facts {
 	_Atomic uint64_t blocks;   /* the LUN's size */
 	uint32_t max_transfer;	   /* blocks, as advertised */
 	uint32_t max_write_same;   /* blocks, kept */
+	uint32_t max_verify;	   /* blocks, kept: VERIFY without data */
+	uint32_t max_atomic;	   /* blocks; 0: WRITE ATOMIC is not served */
 	uint8_t physical_exponent; /* 2^n blocks are one physical block */
 	uint16_t lowest_aligned;   /* first LBA on a physical block's start */
 	bool solid_state;
 	/* The unit serial number, malloc'ed, or NULL; it can change until the LUN is exported. */
 	char *(*serial)(void *ctx);
 	void *serial_ctx;
+	/* TCMU_STS_OK if the medium can be used, else a status, with sense data in @sense. */
+	int (*ready)(void *ctx, uint8_t *sense);
+	void (*stats)(void *ctx, struct ti_lun_stats *stats);
+	void *disk; /* ctx of both */
+	struct ti_select *mode;
+	uint64_t opened_ns; /* CLOCK_MONOTONIC */
 };
 
 /** One command on its way through run(). */
@@ -67,6 +77,10 @@ struct ti_command {
 
 /** The row's command changes the medium. */
 #define TI_ROW_WRITES 0x1U
+/** Not in REPORT SUPPORTED OPERATION CODES. */
+#define TI_ROW_HIDDEN 0x2U
+/** The kernel serves it, we do not. */
+#define TI_ROW_KERNEL 0x4U
 
 struct ti_row {
 	uint8_t opcode;
@@ -74,11 +88,15 @@ struct ti_row {
 	uint8_t cdb_len;
 	uint8_t flags; /* TI_ROW_* */
 	const char *name;
-	int (*run)(const struct ti_row *row, struct ti_command *cmd);
+	int (*run)(const struct ti_row *row, struct ti_command *cmd); /* NULL: the core's */
+	uint8_t usage[16]; /* operation code, service action, and the bits that are looked at */
 };
 
-/** The row for a CDB, or NULL: the core's. */
+/** The row for a CDB, one that refuses if there is none, or NULL: the core's. */
 const struct ti_row *ti_row_find(const uint8_t *cdb);
+
+/** Does this LUN serve the command?  For REPORT SUPPORTED OPERATION CODES. */
+bool ti_row_is_listed(const struct ti_row *row, const struct ti_scsi_facts *facts);
 
 /** The table, for tests and REPORT SUPPORTED OPERATION CODES.  NULL past its end. */
 const struct ti_row *ti_row_at(size_t index);
@@ -135,6 +153,22 @@ struct ti_extent ti_cdb_extent(const uint8_t *cdb, unsigned cdb_len);
 /** Does the extent lie on the LUN?  Returns TCMU_STS_OK, or sense data with the first bad LBA. */
 int ti_check_extent(struct ti_command *cmd, struct ti_extent extent);
 
+/* Bits of CDB byte 1 that several commands have, and of the control byte, a CDB's last. */
+#define TI_CDB_PROTECT_MASK 0xe0
+#define TI_CDB_FUA	    0x08
+#define TI_CDB_NACA	    0x04
+
+/** Where the row's CDB has its count of blocks. */
+unsigned ti_count_byte(const struct ti_row *row);
+
+int ti_check_control(const struct ti_row *row, struct ti_command *cmd);
+
+/** The initiator's buffer must hold @bytes; @byte is where the CDB's count stands. */
+int ti_check_buffer(struct ti_command *cmd, uint64_t bytes, unsigned byte);
+
+/** The engine is to do @op, with the command's buffer.  Returns TI_STS_REQUEST. */
+int ti_ask_engine(struct ti_command *cmd, enum ti_req_op op, struct ti_extent extent);
+
 /* The rows' functions, by file. */
 int ti_cmd_read_write(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_write_same(const struct ti_row *row, struct ti_command *cmd);
@@ -143,6 +177,20 @@ int ti_cmd_inquiry(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_mode_sense(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_mode_select(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_read_capacity(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_pre_fetch(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_verify(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_write_and_verify(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_compare_and_write(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_or_write(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_write_atomic(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_get_lba_status(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_test_unit_ready(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_request_sense(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_start_stop(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_log_sense(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_read_defect_data(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_report_opcodes(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_report_tmf(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_refuse(const struct ti_row *row, struct ti_command *cmd);
 
 #endif

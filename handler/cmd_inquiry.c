@@ -107,14 +107,24 @@ static size_t page_identification(const struct ti_scsi_facts *facts, const char 
 	return (size_t)(p - page - PAGE_HEADER);
 }
 
+static size_t page_extended(const struct ti_scsi_facts *facts, const char *serial, uint8_t *page)
+{
+	(void)facts;
+	(void)serial;
+	page[5] = 0x01; /* SIMPSUP: other task attributes do not reach us */
+	page[6] = 0x01; /* V_SUP: a volatile cache */
+	return 0x3c;
+}
+
 static size_t page_limits(const struct ti_scsi_facts *facts, const char *serial, uint8_t *page)
 {
 	(void)serial;
-	page[4] = 0x01; /* WSNZ: WRITE SAME needs a count */
-	page[5] = 1;	/* longest COMPARE AND WRITE: the core's */
+	page[4] = 0x01;	     /* WSNZ: WRITE SAME needs a count */
+	page[5] = UINT8_MAX; /* longest COMPARE AND WRITE: what its CDB can say */
 	ti_put_be16(page + 6, (uint16_t)(1U << facts->physical_exponent));
 	ti_put_be32(page + 8, facts->max_transfer);
 	ti_put_be64(page + 36, facts->max_write_same);
+	ti_put_be32(page + 44, facts->max_atomic); /* of any alignment and length */
 	return 0x3c;
 }
 
@@ -146,11 +156,9 @@ struct page {
 static size_t page_list(const struct ti_scsi_facts *facts, const char *serial, uint8_t *page);
 
 static const struct page pages[] = {
-	{ 0x00, false, page_list },
-	{ 0x80, true, page_serial },
-	{ 0x83, true, page_identification },
-	{ 0xb0, false, page_limits },
-	{ 0xb1, false, page_characteristics },
+	{ 0x00, false, page_list },	     { 0x80, true, page_serial },
+	{ 0x83, true, page_identification }, { 0x86, false, page_extended },
+	{ 0xb0, false, page_limits },	     { 0xb1, false, page_characteristics },
 	{ 0xb2, false, page_provisioning },
 };
 

@@ -15,9 +15,6 @@
 #include "iov.h"
 #include "sense.h"
 
-/* CDB byte 1 of READ and WRITE (10), (12) and (16). */
-#define PROTECT_MASK 0xe0
-#define FUA	     0x08
 /* CDB byte 1 of WRITE SAME. */
 #define ANCHOR 0x10
 #define UNMAP_ 0x08
@@ -26,8 +23,6 @@
 #define NDOB   0x01 /* (16) only */
 /* CDB byte 1 of SYNCHRONIZE CACHE. */
 #define IMMED 0x02
-/* The control byte, a CDB's last. */
-#define NACA 0x04
 
 /* WRITE SAME without data writes zeroes: one integrity block of each possible size. */
 static const uint8_t zero_block[TI_MAX_BLOCK_SIZE];
@@ -38,34 +33,6 @@ static const uint8_t zero_block[TI_MAX_BLOCK_SIZE];
 	}
 static const struct iovec zeroes[] = { ZEROES(512), ZEROES(1024), ZEROES(2048), ZEROES(4096) };
 
-static int check_control(const struct ti_row *row, struct ti_command *cmd)
-{
-	unsigned last = row->cdb_len - 1U;
-
-	return cmd->cdb[last] & NACA ? ti_bad_field(cmd, last, 2) : TCMU_STS_OK;
-}
-
-/* The initiator's buffer must hold @bytes; @byte is where the CDB's count stands. */
-static int check_buffer(struct ti_command *cmd, uint64_t bytes, unsigned byte)
-{
-	return ti_iov_length(cmd->iov, cmd->iov_count) == bytes ? TCMU_STS_OK
-								: ti_bad_field(cmd, byte, -1);
-}
-
-static unsigned count_byte(const struct ti_row *row)
-{
-	switch (row->cdb_len) {
-	case 6:
-		return 4;
-	case 10:
-		return 7;
-	case 12:
-		return 6;
-	default:
-		return 10;
-	}
-}
-
 int ti_cmd_read_write(const struct ti_row *row, struct ti_command *cmd)
 {
 	struct ti_extent extent = ti_cdb_extent(cmd->cdb, row->cdb_len);
@@ -75,26 +42,21 @@ int ti_cmd_read_write(const struct ti_row *row, struct ti_command *cmd)
 	if (row->cdb_len == 6) {
 		if (extent.blocks == 0)
 			extent.blocks = 256;
-	} else if (cmd->cdb[1] & PROTECT_MASK) {
+	} else if (cmd->cdb[1] & TI_CDB_PROTECT_MASK) {
 		return ti_bad_field(cmd, 1, 7);
 	}
-	status = check_control(row, cmd);
+	status = ti_check_control(row, cmd);
 	if (status == TCMU_STS_OK)
 		status = ti_check_extent(cmd, extent);
 	if (status != TCMU_STS_OK || extent.blocks == 0)
 		return status;
-	status = check_buffer(cmd, extent.blocks * cmd->facts->block_size, count_byte(row));
+	status = ti_check_buffer(cmd, extent.blocks * cmd->facts->block_size, ti_count_byte(row));
 	if (status != TCMU_STS_OK)
 		return status;
 
-	cmd->request.op = writes ? TI_REQ_WRITE : TI_REQ_READ;
-	if (row->cdb_len != 6 && (cmd->cdb[1] & FUA))
+	if (row->cdb_len != 6 && (cmd->cdb[1] & TI_CDB_FUA))
 		cmd->request.flags = TI_REQ_FUA;
-	cmd->request.lba = extent.lba;
-	cmd->request.blocks = extent.blocks;
-	cmd->request.iov = cmd->iov;
-	cmd->request.iov_count = cmd->iov_count;
-	return TI_STS_REQUEST;
+	return ti_ask_engine(cmd, writes ? TI_REQ_WRITE : TI_REQ_READ, extent);
 }
 
 int ti_cmd_write_same(const struct ti_row *row, struct ti_command *cmd)
@@ -104,40 +66,34 @@ int ti_cmd_write_same(const struct ti_row *row, struct ti_command *cmd)
 	bool no_data = row->cdb_len == 16 && (bits & NDOB);
 	int status;
 
-	if (bits & PROTECT_MASK)
+	if (bits & TI_CDB_PROTECT_MASK)
 		return ti_bad_field(cmd, 1, 7);
 	if (bits & (ANCHOR | UNMAP_ | PBDATA | LBDATA))
 		return ti_bad_field(cmd, 1, bits & ANCHOR ? 4 : bits & UNMAP_ ? 3 : 2);
-	status = check_control(row, cmd);
+	status = ti_check_control(row, cmd);
 	if (status != TCMU_STS_OK)
 		return status;
 	/* Zero would mean "up to the end"; the Block Limits page says that it is not served. */
 	if (extent.blocks == 0 || extent.blocks > cmd->facts->max_write_same)
-		return ti_bad_field(cmd, count_byte(row), -1);
+		return ti_bad_field(cmd, ti_count_byte(row), -1);
 	status = ti_check_extent(cmd, extent);
 	if (status != TCMU_STS_OK)
 		return status;
 
-	cmd->request.op = TI_REQ_WRITE_SAME;
-	cmd->request.lba = extent.lba;
-	cmd->request.blocks = extent.blocks;
 	if (no_data) {
+		ti_ask_engine(cmd, TI_REQ_WRITE_SAME, extent);
 		cmd->request.iov = &zeroes[__builtin_ctz(cmd->facts->integrity_block) - 9];
 		cmd->request.iov_count = 1;
 		return TI_STS_REQUEST;
 	}
-	status = check_buffer(cmd, cmd->facts->block_size, count_byte(row));
-	if (status != TCMU_STS_OK)
-		return status;
-	cmd->request.iov = cmd->iov;
-	cmd->request.iov_count = cmd->iov_count;
-	return TI_STS_REQUEST;
+	status = ti_check_buffer(cmd, cmd->facts->block_size, ti_count_byte(row));
+	return status == TCMU_STS_OK ? ti_ask_engine(cmd, TI_REQ_WRITE_SAME, extent) : status;
 }
 
 int ti_cmd_synchronize_cache(const struct ti_row *row, struct ti_command *cmd)
 {
 	struct ti_extent extent = ti_cdb_extent(cmd->cdb, row->cdb_len);
-	int status = check_control(row, cmd);
+	int status = ti_check_control(row, cmd);
 
 	if (status == TCMU_STS_OK)
 		status = ti_check_extent(cmd, extent);
@@ -147,4 +103,13 @@ int ti_cmd_synchronize_cache(const struct ti_row *row, struct ti_command *cmd)
 	cmd->request.op = TI_REQ_FLUSH;
 	cmd->request.detached = cmd->cdb[1] & IMMED;
 	return TI_STS_REQUEST;
+}
+
+/* There is no cache of data to fetch into, and GOOD says so (CONDITION MET: all fits). */
+int ti_cmd_pre_fetch(const struct ti_row *row, struct ti_command *cmd)
+{
+	int status = ti_check_control(row, cmd);
+
+	return status == TCMU_STS_OK ? ti_check_extent(cmd, ti_cdb_extent(cmd->cdb, row->cdb_len))
+				     : status;
 }

@@ -3,9 +3,9 @@
 /*
  * MODE SENSE and MODE SELECT (6) and (10).
  *
- * Nothing can be changed: the write cache is what it is (WCE=1: a completed write is durable only
- * after SYNCHRONIZE CACHE or with FUA), and so are the other pages.  MODE SELECT therefore accepts
- * exactly what MODE SENSE returns, which is what tools send that change one bit and write all back.
+ * WCE and D_SENSE can be changed (see mode_select.h); nothing is saved.  Of all else MODE SELECT
+ * accepts exactly what MODE SENSE returns, which is what tools send that change one bit and write
+ * all back. It changes nothing unless all of its list is good.
  */
 #include "cdb.h"
 
@@ -26,20 +26,35 @@ enum page_control {
 	SAVED,
 };
 
+#define WCE	0x04
+#define D_SENSE 0x04
+
 struct page {
 	uint8_t code;
 	uint8_t len; /* bytes behind the two of the header */
 	uint8_t bytes[18];
+	uint8_t bit;   /* in bytes[0], can be changed */
+	unsigned mode; /* TI_SELECT_*: that it has been */
 };
 
 static const struct page pages[] = {
 	/* Read-Write Error Recovery: the defaults */
-	{ 0x01, 0x0a, { 0 } },
+	{ .code = 0x01, .len = 0x0a },
 	/* Caching: WCE */
-	{ 0x08, 0x12, { [0] = 0x04 } },
+	{ .code = 0x08,
+	  .len = 0x12,
+	  .bytes = { [0] = WCE },
+	  .bit = WCE,
+	  .mode = TI_SELECT_WRITE_THROUGH },
 	/* Control: GLTSD (log parameters are not saved), unrestricted reordering, TAS, and no limit
 	 * to how long a BUSY may last */
-	{ 0x0a, 0x0a, { [0] = 0x02, [1] = 0x10, [3] = 0x40, [6] = 0xff, [7] = 0xff } },
+	{ .code = 0x0a,
+	  .len = 0x0a,
+	  .bytes = { [0] = 0x02, [1] = 0x10, [3] = 0x40, [6] = 0xff, [7] = 0xff },
+	  .bit = D_SENSE,
+	  .mode = TI_SELECT_D_SENSE },
+	/* Informational Exceptions: disabled */
+	{ .code = 0x1c, .len = 0x0a, .bytes = { [0] = 0x08 } },
 };
 
 #define PAGES	    (sizeof(pages) / sizeof(pages[0]))
@@ -49,14 +64,25 @@ static const struct page pages[] = {
 #define PAGE_FORMAT 0x10
 #define SAVE_PAGES  0x01
 
-static size_t put_page(const struct page *page, enum page_control control, uint8_t *out)
+static bool can_change(const struct page *page, const struct ti_select *mode)
 {
+	return page->bit != 0 && (page->mode != TI_SELECT_WRITE_THROUGH || mode->kept);
+}
+
+static size_t put_page(const struct page *page, enum page_control control,
+		       const struct ti_select *mode, uint8_t *out)
+{
+	uint8_t *bytes = out + 2;
+
 	out[0] = page->code;
 	out[1] = page->len;
-	if (control == CHANGEABLE)
-		memset(out + 2, 0, page->len);
-	else
-		memcpy(out + 2, page->bytes, page->len);
+	memset(bytes, 0, page->len);
+	if (control != CHANGEABLE)
+		memcpy(bytes, page->bytes, page->len);
+	if (control == CHANGEABLE && can_change(page, mode))
+		bytes[0] |= page->bit;
+	if (control == CURRENT && (ti_select_bits(mode) & page->mode))
+		bytes[0] ^= page->bit;
 	return 2U + page->len;
 }
 
@@ -76,7 +102,7 @@ int ti_cmd_mode_sense(const struct ti_row *row, struct ti_command *cmd)
 		return ti_bad_field(cmd, 3, -1);
 	for (size_t i = 0; i < PAGES; i++) {
 		if (code == ALL_PAGES || code == pages[i].code)
-			len += put_page(&pages[i], control, data + len);
+			len += put_page(&pages[i], control, cmd->facts->mode, data + len);
 	}
 	if (len == header)
 		return ti_bad_field(cmd, 2, 5);
@@ -101,23 +127,36 @@ static int bad_length(struct ti_command *cmd)
 	return ti_sense_set(cmd->sense, TI_KEY_ILLEGAL_REQUEST, TI_ASC_PARAMETER_LIST_LENGTH);
 }
 
-/* One page at @at of a list of @len bytes; *@next is where the following one starts. */
+/*
+ * One page at @at of a list of @len bytes; *@next is where the following one starts.  What it
+ * changes goes into *@bits (TI_SELECT_*).
+ */
 static int check_page(struct ti_command *cmd, const uint8_t *list, size_t at, size_t len,
-		      size_t *next)
+		      unsigned *bits, size_t *next)
 {
-	uint8_t wanted[2 + sizeof(pages[0].bytes)];
+	uint8_t wanted[2 + sizeof(pages[0].bytes)], now[sizeof(wanted)], mask[sizeof(wanted)];
+	const struct ti_select *mode = cmd->facts->mode;
 
 	for (size_t i = 0; i < PAGES; i++) {
 		size_t size;
 
 		if ((list[at] & 0x7f) != pages[i].code) /* bit 7 is reserved here, bit 6 is SPF */
 			continue;
-		size = put_page(&pages[i], CURRENT, wanted);
+		size = put_page(&pages[i], DEFAULTS, mode, wanted);
+		put_page(&pages[i], CHANGEABLE, mode, mask);
+		put_page(&pages[i], CURRENT, mode, now);
+		mask[1] = 0;
 		if (len - at < size)
 			return bad_length(cmd);
 		for (size_t j = 1; j < size; j++) {
-			if (list[at + j] != wanted[j])
+			if ((list[at + j] ^ now[j]) & ~mask[j])
 				return bad_parameter(cmd, at + j);
+		}
+		if (can_change(&pages[i], mode)) {
+			size_t j = at + 2U;
+			bool differs = (list[j] ^ wanted[2]) & pages[i].bit;
+
+			*bits = differs ? *bits | pages[i].mode : *bits & ~pages[i].mode;
 		}
 		*next = at + size;
 		return TCMU_STS_OK;
@@ -146,6 +185,8 @@ int ti_cmd_mode_select(const struct ti_row *row, struct ti_command *cmd)
 	size_t len = ten ? ti_be16(cmd->cdb + 7) : cmd->cdb[4];
 	size_t header = ten ? 8 : 4, descriptors, at;
 	uint8_t list[SELECT_MAX];
+	unsigned bits = ti_select_bits(cmd->facts->mode);
+	bool was_on = !(bits & TI_SELECT_WRITE_THROUGH);
 	int status = TCMU_STS_OK;
 
 	if (!(cmd->cdb[1] & PAGE_FORMAT))
@@ -166,6 +207,13 @@ int ti_cmd_mode_select(const struct ti_row *row, struct ti_command *cmd)
 	if (descriptors)
 		status = check_descriptor(cmd, list, header);
 	for (at = header + descriptors; status == TCMU_STS_OK && at < len;)
-		status = check_page(cmd, list, at, len, &at);
-	return status;
+		status = check_page(cmd, list, at, len, &bits, &at);
+	if (status != TCMU_STS_OK)
+		return status;
+	ti_select_change(cmd->facts->mode, bits);
+	if (!was_on || !(bits & TI_SELECT_WRITE_THROUGH))
+		return TCMU_STS_OK;
+	/* What was written before is durable, too, when the initiator hears of WCE=0. */
+	cmd->request.op = TI_REQ_FLUSH;
+	return TI_STS_REQUEST;
 }

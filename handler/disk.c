@@ -146,6 +146,7 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	disk->dev = dev;
 	ti_ring_find(dev, &disk->ring);
 	disk->config = *config;
+	ti_select_open(&disk->mode, NULL);
 	disk->log = (struct ti_log){ .line = ti_say_line, .ctx = dev };
 	ti_config_options(&disk->config, &pair, &lun);
 	lun.defer_start = true;
@@ -175,6 +176,16 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	err = ti_facts_fill(dev, disk->queue, disk->lun, &disk->facts, error);
 	if (err)
 		goto abandon_lun;
+	/* The pair is ours: so is the file. */
+	err = ti_select_open(&disk->mode, lun.store_path);
+	if (err)
+		ti_say(dev, TI_LOG_WARN, "the write cache cannot be switched off error=%s",
+		       strerror(-err));
+	disk->facts.ready = ti_disk_ready;
+	disk->facts.stats = ti_disk_stats;
+	disk->facts.disk = disk;
+	disk->facts.mode = &disk->mode;
+	disk->facts.opened_ns = ti_clock_now(&ti_clock_monotonic);
 	err = open_contexts(disk, contexts ? contexts : TI_DISK_CONTEXTS, error);
 	if (err)
 		goto abandon_lun;
@@ -200,6 +211,7 @@ abandon_lun:
 close_pair:
 	ti_pair_close(disk->queue);
 destroy_lock:
+	ti_select_close(&disk->mode);
 	destroy_lock(disk);
 free_disk:
 	free(disk);
@@ -224,11 +236,21 @@ int ti_disk_close(struct ti_disk *disk)
 	       " flush_rounds=%" PRIu64 " mismatches=%" PRIu64 " bounced=%" PRIu64,
 	       stats.reads, stats.writes, stats.flushes, stats.flush_rounds, stats.mismatches,
 	       stats.bounced_parts);
+	ti_select_close(&disk->mode);
 	ti_pair_close(disk->queue);
 	ti_memory_put(disk->contexts, disk->contexts_bytes);
 	destroy_lock(disk);
 	free(disk);
 	return err;
+}
+
+void ti_disk_stats(void *ctx, struct ti_lun_stats *stats)
+{
+	struct ti_disk *disk = ctx;
+
+	pthread_mutex_lock(&disk->lock);
+	ti_lun_get_stats(disk->lun, stats);
+	pthread_mutex_unlock(&disk->lock);
 }
 
 int ti_disk_resize(struct ti_disk *disk, uint64_t bytes, struct ti_error *error)

@@ -61,6 +61,7 @@ struct ti_disk {
 	struct tcmu_device *dev;
 	struct ti_config config;
 	struct ti_scsi_facts facts;
+	struct ti_select mode;
 	struct ti_log log;
 	struct ti_queue *queue;
 
@@ -109,6 +110,10 @@ int ti_disk_resize(struct ti_disk *disk, uint64_t bytes, struct ti_error *error)
 
 /** Start the engine and say how that went.  Completion thread. */
 void ti_disk_start(struct ti_disk *disk);
+
+/** What the command table asks of the disk @ctx; see struct ti_scsi_facts.  Any thread. */
+int ti_disk_ready(void *ctx, uint8_t *sense);
+void ti_disk_stats(void *ctx, struct ti_lun_stats *stats);
 
 /** Any thread. */
 static inline enum ti_disk_state ti_disk_state(const struct ti_disk *disk)

@@ -73,10 +73,27 @@ static void undo_disguise(struct tcmur_cmd *cmd)
 
 /* --- decoding --- */
 
+/* Sense data in the format that the initiators have chosen.  Returns @status. */
+static int told(struct ti_disk *disk, struct tcmur_cmd *cmd, int status)
+{
+	if (status == TCMU_STS_PASSTHROUGH_ERR && (ti_select_bits(&disk->mode) & TI_SELECT_D_SENSE))
+		ti_sense_to_descriptors(cmd->lib_cmd->sense_buf);
+	return status;
+}
+
+/* WCE=0: there are no writes but durable ones. */
+static unsigned flags_for(const struct ti_disk *disk, enum ti_req_op op, unsigned flags)
+{
+	bool durable = ti_select_bits(&disk->mode) & TI_SELECT_DURABLE;
+
+	return durable && ti_req_writes(op) ? flags | TI_REQ_FUA : flags;
+}
+
 static int decode(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_row *row,
 		  struct ti_command *out)
 {
 	struct tcmulib_cmd *lib = cmd->lib_cmd;
+	int status;
 
 	*out = (struct ti_command){
 		.cdb = lib->cdb,
@@ -85,7 +102,10 @@ static int decode(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_r
 		.iov_count = lib->iov_cnt,
 		.sense = lib->sense_buf,
 	};
-	return row->run(row, out);
+	status = told(disk, cmd, row->run(row, out));
+	if (status == TI_STS_REQUEST)
+		out->request.flags = flags_for(disk, out->request.op, out->request.flags);
+	return status;
 }
 
 static void fill_request(struct ti_disk *disk, struct ti_context *context,
@@ -104,12 +124,9 @@ static void fill_request(struct ti_disk *disk, struct ti_context *context,
 
 /* --- before the engine is there --- */
 
-#define TEST_UNIT_READY_OPCODE 0x00
-
-/* Status and sense for a command that needs the medium, or TCMU_STS_OK. */
-static int check_ready(struct ti_disk *disk, struct tcmur_cmd *cmd)
+int ti_disk_ready(void *ctx, uint8_t *sense)
 {
-	uint8_t *sense = cmd->lib_cmd->sense_buf;
+	const struct ti_disk *disk = ctx;
 
 	switch (ti_disk_state(disk)) {
 	case TI_DISK_READY:
@@ -120,6 +137,12 @@ static int check_ready(struct ti_disk *disk, struct tcmur_cmd *cmd)
 		return ti_sense_set(sense, TI_KEY_HARDWARE_ERROR, TI_ASC_INTERNAL_TARGET_FAILURE);
 	}
 	return TCMU_STS_OK;
+}
+
+/* Status and sense for a command that needs the medium, or TCMU_STS_OK. */
+static int check_ready(struct ti_disk *disk, struct tcmur_cmd *cmd)
+{
+	return told(disk, cmd, ti_disk_ready(disk, cmd->lib_cmd->sense_buf));
 }
 
 /* --- under the lock --- */
@@ -194,8 +217,9 @@ static int status_of(struct ti_disk *disk, struct ti_context *context)
 		return TCMU_STS_OK;
 	if (!context->cmd)
 		return TCMU_STS_HW_ERR; /* nobody to tell; the engine remembers a failed flush */
-	return ti_sense_set_result(context->cmd->lib_cmd->sense_buf, request->op, &request->result,
-				   disk->facts.block_size);
+	return told(disk, context->cmd,
+		    ti_sense_set_result(context->cmd->lib_cmd->sense_buf, request->op,
+					&request->result, disk->facts.block_size));
 }
 
 /*
@@ -279,12 +303,14 @@ bool ti_disk_turn(struct ti_disk *disk)
 /* May the engine run later, for the next command in the ring?  See above. */
 static bool may_hold_back(const struct ti_disk *disk, const struct ti_command *command)
 {
+	const struct ti_row *row;
 	const uint8_t *next;
 
 	if (command->request.op != TI_REQ_FLUSH && !(command->request.flags & TI_REQ_FUA))
 		return false;
 	next = ti_ring_next(&disk->ring);
-	return next && ti_row_find(next);
+	row = next ? ti_row_find(next) : NULL;
+	return row && row->cdb_len > 0; /* of the unknown, libtcmu drops some */
 }
 
 /* A decoded command of our own; cmd->done is set.  Returns its status or ..._ASYNC_HANDLED. */
@@ -321,10 +347,6 @@ static int serve(struct ti_disk *disk, struct tcmur_cmd *cmd)
 	struct ti_command command;
 	int status;
 
-	if (!row && cmd->lib_cmd->cdb[0] == TEST_UNIT_READY_OPCODE) {
-		status = check_ready(disk, cmd);
-		return status == TCMU_STS_OK ? TCMU_STS_NOT_HANDLED : status;
-	}
 	if (!row)
 		return TCMU_STS_NOT_HANDLED;
 	status = decode(disk, cmd, row, &command);
@@ -401,7 +423,7 @@ int ti_disk_callout(struct ti_disk *disk, struct tcmur_cmd *cmd, enum ti_req_op 
 	context = take_context(disk, cmd);
 	if (context) {
 		context->request.op = op;
-		context->request.flags = 0;
+		context->request.flags = flags_for(disk, op, 0);
 		context->request.sector = offset / TI_SECTOR_BYTES;
 		context->request.sectors = len / TI_SECTOR_BYTES;
 		context->request.iov = iov;

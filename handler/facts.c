@@ -128,6 +128,11 @@ int ti_facts_fill(struct tcmu_device *dev, const struct ti_queue *queue, const s
 	if (err)
 		return err;
 	facts->max_write_same = MAX_WRITE_SAME_BYTES / facts->block_size;
+	facts->max_verify = MAX_WRITE_SAME_BYTES / facts->block_size;
+	facts->max_atomic =
+		(uint32_t)(ti_lun_atomic_sectors(lun) / (facts->block_size / TI_SECTOR_BYTES));
+	if (facts->max_atomic > UINT16_MAX) /* what a CDB can say */
+		facts->max_atomic = UINT16_MAX;
 	facts->max_transfer = MAX_TRANSFER_BYTES / facts->block_size;
 	if (transfer && transfer < facts->max_transfer)
 		facts->max_transfer = transfer;

@@ -21,6 +21,8 @@
 #define VALID		   0x80
 #define FIXED_EXTRA	   10 /* bytes behind the first 8 */
 #define INFORMATION_EXTRA  12 /* an information descriptor */
+#define KEY_SPECIFIC_EXTRA 8  /* a sense key specific one */
+#define SKSV		   0x80
 
 static void put_be(uint8_t *p, uint64_t value, unsigned bytes)
 {
@@ -63,13 +65,40 @@ int ti_sense_set_lba(uint8_t *sense, enum ti_sense_key key, enum ti_asc asc, uin
 int ti_sense_set_field(uint8_t *sense, enum ti_asc asc, unsigned byte, int bit)
 {
 	ti_sense_set(sense, TI_KEY_ILLEGAL_REQUEST, asc);
-	sense[15] = 0x80; /* the pointer is valid */
+	sense[15] = SKSV; /* the pointer is valid */
 	if (asc == TI_ASC_INVALID_FIELD_IN_CDB)
 		sense[15] |= 0x40;
 	if (bit >= 0)
 		sense[15] |= (uint8_t)(0x08 | (bit & 0x7));
 	put_be(sense + 16, byte, 2);
 	return TCMU_STS_PASSTHROUGH_ERR;
+}
+
+void ti_sense_to_descriptors(uint8_t *sense)
+{
+	uint8_t fixed[TI_SENSE_BYTES], *p = sense + 8;
+
+	if ((sense[0] & 0x7f) != FIXED_CURRENT)
+		return;
+	memcpy(fixed, sense, sizeof(fixed));
+	memset(sense, 0, TI_SENSE_BYTES);
+	sense[0] = DESCRIPTOR_CURRENT;
+	sense[1] = fixed[2] & 0x0f;
+	memcpy(sense + 2, fixed + 12, 2);
+	if (fixed[0] & VALID) {
+		p[0] = 0x00; /* descriptor type: information */
+		p[1] = INFORMATION_EXTRA - 2;
+		p[2] = VALID;
+		memcpy(p + 8, fixed + 3, 4);
+		p += INFORMATION_EXTRA;
+	}
+	if (fixed[15] & SKSV) {
+		p[0] = 0x02; /* sense key specific */
+		p[1] = KEY_SPECIFIC_EXTRA - 2;
+		memcpy(p + 4, fixed + 15, 3);
+		p += KEY_SPECIFIC_EXTRA;
+	}
+	sense[7] = (uint8_t)(p - sense - 8);
 }
 
 /* One row per cause, or two where it depends on what was asked for. */
@@ -94,7 +123,17 @@ static const struct mapping mappings[] = {
 
 static bool reads(enum ti_req_op op)
 {
-	return op == TI_REQ_READ || op == TI_REQ_VERIFY;
+	return op != TI_REQ_FLUSH && !ti_req_writes(op);
+}
+
+/* SBC-4: COMPARE AND WRITE names the first byte of its buffer that differs, VERIFY the block. */
+static int miscompare(uint8_t *sense, enum ti_req_op op, const struct ti_result *result,
+		      uint32_t block_size)
+{
+	uint64_t where = op == TI_REQ_COMPARE_AND_WRITE ? result->offset
+							: result->sector / (block_size / 512);
+
+	return ti_sense_set_lba(sense, TI_KEY_MISCOMPARE, TI_ASC_MISCOMPARE, where);
 }
 
 int ti_sense_set_result(uint8_t *sense, enum ti_req_op op, const struct ti_result *result,
@@ -102,6 +141,8 @@ int ti_sense_set_result(uint8_t *sense, enum ti_req_op op, const struct ti_resul
 {
 	if (result->cause == TI_CAUSE_CLOSING)
 		return TCMU_STS_BUSY;
+	if (result->cause == TI_CAUSE_MISCOMPARE)
+		return miscompare(sense, op, result, block_size);
 	for (size_t i = 0; i < sizeof(mappings) / sizeof(mappings[0]); i++) {
 		const struct mapping *m = &mappings[i];
 

@@ -3,9 +3,10 @@
 /*
  * Sense data: how an initiator learns what went wrong, and where.
  *
- * Fixed format; descriptor format where a block address does not fit into its 32 bits.  Every
- * setter clears all TI_SENSE_BYTES first (the runner hands over uninitialised memory and sends all
- * of it to the kernel) and returns the status that makes the runner send it, so that "return
+ * Fixed format; descriptor format where a block address does not fit into its 32 bits, and
+ * wherever D_SENSE in the control mode page wants it (ti_sense_to_descriptors()).  Every setter
+ * clears all TI_SENSE_BYTES first (the runner hands over uninitialised memory and sends all of it
+ * to the kernel) and returns the status that makes the runner send it, so that "return
  * ti_sense_set(...)" reads well.
  */
 #ifndef TI_SENSE_H
@@ -19,18 +20,22 @@
 #define TI_SENSE_BYTES 96
 
 enum ti_sense_key {
+	TI_KEY_NO_SENSE = 0x0,
 	TI_KEY_NOT_READY = 0x2,
 	TI_KEY_MEDIUM_ERROR = 0x3,
 	TI_KEY_HARDWARE_ERROR = 0x4,
 	TI_KEY_ILLEGAL_REQUEST = 0x5,
 	TI_KEY_DATA_PROTECT = 0x7,
+	TI_KEY_MISCOMPARE = 0xe,
 };
 
 /** Additional sense code in the upper byte, its qualifier in the lower. */
 enum ti_asc {
+	TI_ASC_NONE = 0x0000,
 	TI_ASC_BECOMING_READY = 0x0401,
 	TI_ASC_WRITE_ERROR = 0x0c00,
 	TI_ASC_UNRECOVERED_READ_ERROR = 0x1100,
+	TI_ASC_MISCOMPARE = 0x1d00,
 	TI_ASC_PARAMETER_LIST_LENGTH = 0x1a00,
 	TI_ASC_INVALID_OPERATION_CODE = 0x2000,
 	TI_ASC_LBA_OUT_OF_RANGE = 0x2100,
@@ -52,6 +57,9 @@ int ti_sense_set_lba(uint8_t *sense, enum ti_sense_key key, enum ti_asc asc, uin
  * of the CDB, or of the parameter list for TI_ASC_INVALID_FIELD_IN_PARAMETERS.
  */
 int ti_sense_set_field(uint8_t *sense, enum ti_asc asc, unsigned byte, int bit);
+
+/** From fixed to descriptor format, with all that it holds; nothing happens to the latter. */
+void ti_sense_to_descriptors(uint8_t *sense);
 
 /**
  * Sense data for a request that the engine failed; returns the status to complete the command with,

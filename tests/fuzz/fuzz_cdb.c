@@ -17,6 +17,19 @@ static char *serial(void *ctx)
 	return strdup("11112222-3333-4444-5555-666677778888");
 }
 
+static int ready(void *ctx, uint8_t *sense)
+{
+	(void)ctx;
+	(void)sense;
+	return TCMU_STS_OK;
+}
+
+static void stats(void *ctx, struct ti_lun_stats *out)
+{
+	(void)ctx;
+	*out = (struct ti_lun_stats){ 0 };
+}
+
 /* CDB and buffer in memory of their own, so that a step beyond either is seen. */
 static uint8_t *piece(const uint8_t *from, size_t len)
 {
@@ -38,16 +51,36 @@ static void check(const struct ti_command *cmd, int status, size_t len)
 	FUZZ_MUST(cmd->request.blocks > 0 && cmd->request.blocks <= BLOCKS);
 	FUZZ_MUST(cmd->request.lba <= BLOCKS - cmd->request.blocks);
 	FUZZ_MUST(cmd->request.iov_count > 0);
-	if (cmd->request.op == TI_REQ_WRITE_SAME)
+	switch (cmd->request.op) {
+	case TI_REQ_WRITE_SAME:
 		FUZZ_MUST(cmd->request.iov != cmd->iov || len == size);
-	else
+		break;
+	case TI_REQ_COMPARE_SAME:
+		FUZZ_MUST(len == size);
+		break;
+	case TI_REQ_VERIFY:
+		break;
+	case TI_REQ_COMPARE_AND_WRITE:
+		FUZZ_MUST(len == 2 * cmd->request.blocks * size);
+		break;
+	default:
 		FUZZ_MUST(len == cmd->request.blocks * size);
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	struct ti_select mode;
 	struct ti_scsi_facts facts = {
-		.blocks = BLOCKS, .max_transfer = 2048, .max_write_same = 500, .serial = serial
+		.blocks = BLOCKS,
+		.max_transfer = 2048,
+		.max_write_same = 500,
+		.max_verify = 600,
+		.max_atomic = 100,
+		.serial = serial,
+		.ready = ready,
+		.stats = stats,
+		.mode = &mode,
 	};
 	uint8_t sense[TI_SENSE_BYTES] = { 0 };
 	const struct ti_row *row;
@@ -59,6 +92,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < 18)
 		return 0;
+	ti_select_open(&mode, NULL);
+	mode.kept = data[0] & 0x10; /* never closed */
 	facts.block_size = 512U << (data[0] & 3);
 	facts.integrity_block = 512U << (data[0] >> 2 & 3);
 	if (facts.integrity_block > facts.block_size)

@@ -16,140 +16,7 @@
 
 #include "libtcmu_common.h"
 
-#include "iov.h"
-#include "sense.h"
-
-#define BLOCKS 1000U
-
-/* One LUN, one command with a buffer in two pieces that end where memory ends (for ASan). */
-struct fixture {
-	struct ti_scsi_facts facts;
-	struct ti_command command;
-	uint8_t sense[TI_SENSE_BYTES];
-	uint8_t *cdb;
-	struct iovec iov[2];
-	uint8_t *data; /* the two pieces after the command, in one */
-	size_t len;
-	int status;
-};
-
-static char *serial(void *ctx)
-{
-	return ctx ? strdup(ctx) : NULL;
-}
-
-static void lun(struct fixture *f, uint32_t block_size)
-{
-	f->facts = (struct ti_scsi_facts){
-		.block_size = block_size,
-		.integrity_block = block_size,
-		.blocks = BLOCKS,
-		.max_transfer = 2048,
-		.max_write_same = 500,
-		.serial = serial,
-		.serial_ctx = (void *)(uintptr_t) "11112222-3333-4444-5555-666677778888",
-	};
-}
-
-static int set_up(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	lun(f, 512);
-	*state = f;
-	return 0;
-}
-
-static void forget(struct fixture *f)
-{
-	free(f->cdb);
-	free(f->iov[0].iov_base);
-	free(f->iov[1].iov_base);
-	free(f->data);
-	f->cdb = f->data = NULL;
-	memset(f->iov, 0, sizeof(f->iov));
-}
-
-static int tear_down(void **state)
-{
-	forget(*state);
-	free(*state);
-	return 0;
-}
-
-static void *copy_of(const uint8_t *bytes, size_t len)
-{
-	uint8_t *copy = malloc(len ? len : 1);
-
-	memset(copy, 0x5a, len);
-	if (bytes)
-		memcpy(copy, bytes, len);
-	return copy;
-}
-
-/* Run @cdb with a buffer of @len bytes, holding @data if that is given. */
-static int run(struct fixture *f, const uint8_t *cdb, size_t cdb_len, const uint8_t *data,
-	       size_t len)
-{
-	const struct ti_row *row;
-	size_t first = len / 3;
-	struct ti_iov_cursor cursor;
-
-	forget(f);
-	f->cdb = copy_of(cdb, cdb_len);
-	f->iov[0] = (struct iovec){ copy_of(data, first), first };
-	f->iov[1] = (struct iovec){ copy_of(data ? data + first : NULL, len - first), len - first };
-	memset(f->sense, 0, sizeof(f->sense));
-	f->command = (struct ti_command){
-		.cdb = f->cdb, .facts = &f->facts, .iov = f->iov, .iov_count = 2, .sense = f->sense
-	};
-	row = ti_row_find(f->cdb);
-	assert_non_null(row);
-	assert_int_equal(row->cdb_len, cdb_len);
-	f->status = row->run(row, &f->command);
-	f->data = malloc(len ? len : 1);
-	f->len = len;
-	cursor = ti_iov_cursor(f->iov, 2);
-	ti_iov_copy_out(&cursor, f->data, len);
-	return f->status;
-}
-
-#define CDB(...) ((const uint8_t[]){ __VA_ARGS__ }), sizeof((const uint8_t[]){ __VA_ARGS__ })
-
-/* The engine is asked for this. */
-static void expect_request(struct fixture *f, enum ti_req_op op, unsigned flags, uint64_t lba,
-			   uint64_t blocks)
-{
-	if (f->status != TI_STS_REQUEST)
-		fail_msg("status %d, sense %x/%x/%x at byte %d", f->status, f->sense[2],
-			 f->sense[12], f->sense[13], f->sense[17]);
-	assert_int_equal(f->command.request.op, op);
-	assert_int_equal(f->command.request.flags, flags);
-	assert_int_equal(f->command.request.lba, lba);
-	assert_int_equal(f->command.request.blocks, blocks);
-}
-
-static void expect_sense(struct fixture *f, uint8_t key, uint16_t asc)
-{
-	assert_int_equal(f->status, TCMU_STS_PASSTHROUGH_ERR);
-	assert_int_equal(f->sense[2], key);
-	assert_int_equal(f->sense[12] << 8 | f->sense[13], asc);
-}
-
-/* ILLEGAL REQUEST, INVALID FIELD IN CDB, pointing at @byte. */
-static void expect_bad_field(struct fixture *f, unsigned byte)
-{
-	expect_sense(f, 5, 0x2400);
-	assert_int_equal(f->sense[15] & 0xc0, 0xc0);
-	assert_int_equal(f->sense[16] << 8 | f->sense[17], byte);
-}
-
-static void expect_out_of_range(struct fixture *f, uint32_t lba)
-{
-	expect_sense(f, 5, 0x2100);
-	assert_int_equal(f->sense[0], 0xf0);
-	assert_int_equal(ti_be32(f->sense + 3), lba);
-}
+#include "cdb_fixture.h"
 
 static void rows_are_in_order(void **state)
 {
@@ -161,15 +28,42 @@ static void rows_are_in_order(void **state)
 		uint8_t cdb[16] = { row->opcode };
 
 		assert_int_equal(row->cdb_len, group_len[row->opcode >> 5]);
-		assert_non_null(row->run);
 		assert_non_null(row->name);
 		if (row->service_action >= 0)
 			cdb[1] = (uint8_t)row->service_action;
-		assert_ptr_equal(ti_row_find(cdb), row);
+		assert_ptr_equal(ti_row_find(cdb), row->run ? row : NULL);
+		if (row->flags & TI_ROW_HIDDEN)
+			continue;
+		assert_int_equal(row->usage[0], row->opcode);
+		if (row->service_action >= 0)
+			assert_int_equal(row->usage[1] & 0x1f, row->service_action);
+		for (size_t j = row->cdb_len; j < sizeof(row->usage); j++)
+			assert_int_equal(row->usage[j], 0);
 	}
-	/* Not ours: TEST UNIT READY, and SERVICE ACTION IN(16) with an action of nobody's. */
-	assert_null(ti_row_find((const uint8_t[16]){ 0x00 }));
-	assert_null(ti_row_find((const uint8_t[16]){ 0x9e, 0x12 }));
+}
+
+static void nobodys_commands_are_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	/* The core's: TARGET PORT GROUPS. */
+	assert_null(ti_row_find((const uint8_t[16]){ 0xa3, 0x0a }));
+	assert_null(ti_row_find((const uint8_t[16]){ 0xa4, 0x0a }));
+	f->command = (struct ti_command){ .facts = &f->facts, .sense = f->sense };
+	for (unsigned opcode = 0; opcode < 256; opcode++) {
+		uint8_t cdb[16] = { (uint8_t)opcode, 0x1f };
+		const struct ti_row *row = ti_row_find(cdb);
+
+		f->command.cdb = cdb;
+		if (row == NULL || strcmp(row->name, "?") != 0)
+			continue;
+		f->status = row->run(row, &f->command);
+		if (opcode == 0x5e || opcode == 0x5f || opcode == 0x9e || opcode == 0xa3 ||
+		    opcode == 0xa4)
+			expect_bad_field(f, 1);
+		else
+			expect_sense(f, 5, 0x2000);
+	}
 }
 
 static void reads_of_every_length_are_decoded(void **state)
@@ -484,7 +378,7 @@ static void page(struct fixture *f, uint8_t code, size_t len)
 static void vital_product_data_is_complete(void **state)
 {
 	struct fixture *f = *state;
-	static const uint8_t pages[] = { 0x00, 0x80, 0x83, 0xb0, 0xb1, 0xb2 };
+	static const uint8_t pages[] = { 0x00, 0x80, 0x83, 0x86, 0xb0, 0xb1, 0xb2 };
 	/* As the core makes it: the serial number's digits behind 6 001405. */
 	static const uint8_t naa[] = { 0x60, 0x01, 0x40, 0x51, 0x11, 0x12, 0x22, 0x23,
 				       0x33, 0x34, 0x44, 0x45, 0x55, 0x56, 0x66, 0x67 };
@@ -498,14 +392,20 @@ static void vital_product_data_is_complete(void **state)
 	assert_memory_equal(f->data + 8, "LIO-ORG 11112222-3333", 21);
 	assert_memory_equal(f->data + 52, ((const uint8_t[]){ 1, 3, 0, 16 }), 4);
 	assert_memory_equal(f->data + 56, naa, 16);
+	page(f, 0x86, 0x3c);
+	for (unsigned i = 4; i < 64; i++)
+		assert_int_equal(f->data[i], i == 5 || i == 6 ? 1 : 0);
 	f->facts.physical_exponent = 3;
 	page(f, 0xb0, 0x3c);
 	assert_int_equal(f->data[4], 1);
-	assert_int_equal(f->data[5], 1);
+	assert_int_equal(f->data[5], 255);
 	assert_int_equal(ti_be16(f->data + 6), 8);
 	assert_int_equal(ti_be32(f->data + 8), 2048);
 	assert_int_equal(ti_be32(f->data + 20), 0);
 	assert_int_equal(ti_be64(f->data + 36), 500);
+	assert_int_equal(ti_be32(f->data + 44), 40);
+	for (unsigned i = 48; i < 64; i++)
+		assert_int_equal(f->data[i], 0);
 	page(f, 0xb1, 0x3c);
 	assert_int_equal(ti_be16(f->data + 4), 0);
 	f->facts.solid_state = true;
@@ -538,7 +438,7 @@ static void mode_sense_tells_of_cache_and_fua(void **state)
 {
 	struct fixture *f = *state;
 	static const uint8_t caching[] = { 23, 0, 0x10, 0, 0x08, 0x12, 0x04 };
-	static const uint8_t all_ten[] = { 0, 50, 0, 0x10, 0, 0, 0, 0, 0x01, 0x0a };
+	static const uint8_t all_ten[] = { 0, 62, 0, 0x10, 0, 0, 0, 0, 0x01, 0x0a };
 
 	run(f, CDB(0x1a, 0, 0x08, 0, 255, 0), NULL, 255);
 	assert_int_equal(f->status, TCMU_STS_OK);
@@ -548,10 +448,17 @@ static void mode_sense_tells_of_cache_and_fua(void **state)
 	assert_memory_equal(f->data, all_ten, sizeof(all_ten));
 	assert_int_equal(f->data[20], 0x08);
 	assert_int_equal(f->data[40], 0x0a);
-	/* Nothing is changeable. */
+	assert_int_equal(f->data[52], 0x1c);
+	/* WCE is changeable, nothing else of its page. */
 	run(f, CDB(0x1a, 0, 0x48, 0, 255, 0), NULL, 255);
 	assert_int_equal(f->data[4], 0x08);
+	assert_int_equal(f->data[6], 4);
+	for (unsigned i = 7; i < 24; i++)
+		assert_int_equal(f->data[i], 0);
+	f->mode.kept = false;
+	run(f, CDB(0x1a, 0, 0x48, 0, 255, 0), NULL, 255);
 	assert_int_equal(f->data[6], 0);
+	f->mode.kept = true;
 	run(f, CDB(0x1a, 0, 0x88, 0, 255, 0), NULL, 255);
 	assert_int_equal(f->data[6], 0x04);
 	run(f, CDB(0x1a, 0, 0xc8, 0, 255, 0), NULL, 255);
@@ -565,42 +472,42 @@ static void mode_sense_tells_of_cache_and_fua(void **state)
 		run(f, CDB(0x1a, 0, 0x3f, 0, len, 0), NULL, len);
 		assert_int_equal(f->status, TCMU_STS_OK);
 		if (len)
-			assert_int_equal(f->data[0], 47);
+			assert_int_equal(f->data[0], 59);
 	}
 }
 
 static void mode_select_takes_what_mode_sense_gave(void **state)
 {
 	struct fixture *f = *state;
-	uint8_t list[64], ten[64];
+	uint8_t list[96], ten[96];
 
-	run(f, CDB(0x1a, 0, 0x3f, 0, 48, 0), NULL, 48);
-	memcpy(list, f->data, 48);
-	assert_int_equal(run(f, CDB(0x15, 0x10, 0, 0, 48, 0), list, 48), TCMU_STS_OK);
+	run(f, CDB(0x1a, 0, 0x3f, 0, 60, 0), NULL, 60);
+	memcpy(list, f->data, 60);
+	assert_int_equal(run(f, CDB(0x15, 0x10, 0, 0, 60, 0), list, 60), TCMU_STS_OK);
 	assert_int_equal(run(f, CDB(0x15, 0x10, 0, 0, 4, 0), list, 4), TCMU_STS_OK);
 	assert_int_equal(run(f, CDB(0x15, 0x10, 0, 0, 0, 0), NULL, 0), TCMU_STS_OK);
-	run(f, CDB(0x5a, 0, 0x3f, 0, 0, 0, 0, 0, 52, 0), NULL, 52);
-	memcpy(ten, f->data, 52);
-	assert_int_equal(run(f, CDB(0x55, 0x10, 0, 0, 0, 0, 0, 0, 52, 0), ten, 52), TCMU_STS_OK);
+	run(f, CDB(0x5a, 0, 0x3f, 0, 0, 0, 0, 0, 64, 0), NULL, 64);
+	memcpy(ten, f->data, 64);
+	assert_int_equal(run(f, CDB(0x55, 0x10, 0, 0, 0, 0, 0, 0, 64, 0), ten, 64), TCMU_STS_OK);
 
 	/* Not in page format, to be saved, cut short, one bit changed, a page of nobody's */
-	run(f, CDB(0x15, 0, 0, 0, 48, 0), list, 48);
+	run(f, CDB(0x15, 0, 0, 0, 60, 0), list, 60);
 	expect_bad_field(f, 1);
-	run(f, CDB(0x15, 0x11, 0, 0, 48, 0), list, 48);
+	run(f, CDB(0x15, 0x11, 0, 0, 60, 0), list, 60);
 	expect_bad_field(f, 1);
-	run(f, CDB(0x15, 0x10, 0, 0, 48, 0), list, 47);
+	run(f, CDB(0x15, 0x10, 0, 0, 60, 0), list, 59);
 	expect_sense(f, 5, 0x1a00);
-	run(f, CDB(0x15, 0x10, 0, 0, 47, 0), list, 47);
+	run(f, CDB(0x15, 0x10, 0, 0, 59, 0), list, 59);
 	expect_sense(f, 5, 0x1a00);
 	run(f, CDB(0x15, 0x10, 0, 0, 3, 0), list, 3);
 	expect_sense(f, 5, 0x1a00);
-	list[18] = 0; /* WCE off */
-	run(f, CDB(0x15, 0x10, 0, 0, 48, 0), list, 48);
+	list[18] |= 1; /* RCD */
+	run(f, CDB(0x15, 0x10, 0, 0, 60, 0), list, 60);
 	expect_sense(f, 5, 0x2600);
 	assert_int_equal(f->sense[17], 18);
 	list[18] = 4;
-	list[16] = 0x1c;
-	run(f, CDB(0x15, 0x10, 0, 0, 48, 0), list, 48);
+	list[16] = 0x1b;
+	run(f, CDB(0x15, 0x10, 0, 0, 60, 0), list, 60);
 	expect_sense(f, 5, 0x2600);
 }
 
@@ -639,6 +546,8 @@ static void broken_cdbs_do_no_harm(void **state)
 		while (ti_row_at(rows))
 			rows++;
 		row = ti_row_at((unsigned)rand_r(&seed) % rows);
+		if (!row->run)
+			continue;
 		for (size_t i = 0; i < sizeof(cdb); i++)
 			cdb[i] = rand_r(&seed) % 3 ? (uint8_t)rand_r(&seed) & 0x1f
 						   : (uint8_t)rand_r(&seed);
@@ -651,20 +560,23 @@ static void broken_cdbs_do_no_harm(void **state)
 		run(f, cdb, row->cdb_len, data, len);
 		if (f->status == TCMU_STS_PASSTHROUGH_ERR)
 			assert_int_equal(f->sense[0] & 0x70, 0x70);
+		else if (f->status == TI_STS_REQUEST && row->run == ti_cmd_compare_and_write)
+			assert_int_equal(f->command.request.blocks * 1024, len);
 		else if (f->status == TI_STS_REQUEST && f->command.request.op != TI_REQ_FLUSH &&
-			 f->command.request.op != TI_REQ_WRITE_SAME)
+			 f->command.request.op != TI_REQ_WRITE_SAME &&
+			 f->command.request.op != TI_REQ_VERIFY &&
+			 f->command.request.op != TI_REQ_COMPARE_SAME)
 			assert_int_equal(f->command.request.blocks * 512, len);
 		else if (f->status != TI_STS_REQUEST)
 			assert_int_equal(f->status, TCMU_STS_OK);
 	}
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(rows_are_in_order),
+		TEST(nobodys_commands_are_refused),
 		TEST(reads_of_every_length_are_decoded),
 		TEST(reads_and_writes_carry_fua),
 		TEST(blocks_of_4096_are_counted_as_such),

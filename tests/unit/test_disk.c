@@ -127,8 +127,58 @@ static void what_is_written_is_read(void **state)
 	assert_int_equal(out[0] | out[511], 0);
 	/* The core's own still reach it. */
 	assert_int_equal(fake_run(f->dev, &(struct fake_command){ .cdb = { 0x00 } }), TCMU_STS_OK);
-	assert_int_equal(fake_run(f->dev, &(struct fake_command){ .cdb = { 0xa3, 0x0c } }),
+	assert_int_equal(fake_run(f->dev, &(struct fake_command){ .cdb = { 0xa3, 0x0a } }),
 			 TCMU_STS_NOT_HANDLED);
+}
+
+static void compare_and_write_tells_where_it_differs(void **state)
+{
+	struct fixture *f = opened(state, 0);
+	uint8_t data[2 * 3 * 512], out[3 * 512];
+	struct fake_command c = { .cdb = { 0x89, [9] = 7, [13] = 3 },
+				  .data = data,
+				  .len = sizeof(data) };
+
+	memset(data, 0, sizeof(data) / 2);
+	fill(data + sizeof(data) / 2, sizeof(data) / 2, 1);
+	assert_int_equal(fake_run(f->dev, &c), TCMU_STS_OK);
+	assert_int_equal(run_rw(f, READ_10, 7, 3, out), TCMU_STS_OK);
+	assert_memory_equal(out, data + sizeof(data) / 2, sizeof(out));
+	memcpy(data, out, sizeof(out));
+	data[1000] ^= 1;
+	assert_int_equal(fake_run(f->dev, &c), TCMU_STS_PASSTHROUGH_ERR);
+	assert_int_equal(c.sense[0], 0xf0);
+	assert_int_equal(c.sense[2], 0x0e);
+	assert_int_equal(c.sense[12] << 8 | c.sense[13], 0x1d00);
+	assert_int_equal(ti_be32(c.sense + 3), 1000);
+}
+
+static void d_sense_changes_the_format_of_all_sense_data(void **state)
+{
+	struct fixture *f = opened(state, 0);
+	uint8_t list[16] = { [4] = 0x0a, 0x0a, 0x06, 0x10, 0, 0x40, 0, 0, 0xff, 0xff };
+	struct fake_command c = { .cdb = { 0x15, 0x10, 0, 0, 16 }, .data = list, .len = 16 };
+	uint8_t block[512];
+	struct fake_command bad = { .cdb = { 0x28, [2] = 0xff, [8] = 1 },
+				    .data = block,
+				    .len = sizeof(block) };
+
+	assert_int_equal(fake_run(f->dev, &bad), TCMU_STS_PASSTHROUGH_ERR);
+	assert_int_equal(bad.sense[0], 0xf0);
+	assert_int_equal(fake_run(f->dev, &c), TCMU_STS_OK);
+	assert_int_equal(fake_run(f->dev, &bad), TCMU_STS_PASSTHROUGH_ERR);
+	assert_int_equal(bad.sense[0], 0x72);
+	assert_int_equal(bad.sense[1], 5);
+	assert_int_equal(bad.sense[2], 0x21);
+	assert_int_equal(bad.sense[7], 12);
+	assert_int_equal(ti_be32(bad.sense + 16), 0xff000000);
+	bad.cdb[1] = 0x20; /* RDPROTECT: a field pointer instead */
+	assert_int_equal(fake_run(f->dev, &bad), TCMU_STS_PASSTHROUGH_ERR);
+	assert_int_equal(bad.sense[0], 0x72);
+	assert_int_equal(bad.sense[7], 8);
+	assert_int_equal(bad.sense[8], 2);
+	assert_int_equal(bad.sense[12], 0xcf);
+	assert_int_equal(bad.sense[14], 1);
 }
 
 /* CDBs of 6, 12 and 16 bytes: each kind as the first command, which learns, and as a later one. */
@@ -651,6 +701,8 @@ int main(void)
 						";backend=auto;mode=direct" };
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_written_is_read),
+		TEST(compare_and_write_tells_where_it_differs),
+		TEST(d_sense_changes_the_format_of_all_sense_data),
 		TEST(every_kind_of_cdb_may_come_first),
 		TEST(a_first_command_that_the_core_refuses_does_no_harm),
 		TEST(a_bad_first_command_teaches_nothing),
