@@ -41,6 +41,7 @@
 
 #include "blockdev_waiter.h"
 #include "clock.h"
+#include "flush_gauge.h"
 #include "memory.h"
 
 /** Flushes may exceed the depth by this: one of each device is never behind reads and writes. */
@@ -52,10 +53,6 @@
 /** -EAGAIN and -EINTR are tried again by a worker, which may block; this often. */
 #define MAX_TRIES 8U
 
-/** Every so many inline flushes one is timed, and if it took longer they are inline no more. */
-#define INLINE_FLUSH_SAMPLE 16U
-#define INLINE_FLUSH_MAX_NS TI_NS_PER_MS
-
 /** Pause before entries that the kernel could not take (no memory) are offered again. */
 #define STALL_NS TI_NS_PER_MS
 
@@ -64,7 +61,8 @@ struct flight {
 	struct ti_io *io;
 	struct flight *next_free;
 	unsigned tries;
-	bool syncing; /* a FUA write: its data is written, its fdatasync under way */
+	uint64_t began_ns; /* of a worker's flush that is measured; 0: it is not */
+	bool syncing;	   /* a FUA write: its data is written, its fdatasync under way */
 };
 
 struct uring {
@@ -84,8 +82,7 @@ struct uring {
 	struct ti_io_list waiting;	       /* no flight was free */
 	struct ti_io_list finished;	       /* result set, done() not yet called */
 	struct ti_io_list flushes[TI_DEVICES]; /* to be done inline */
-	bool flush_inline[TI_DEVICES];
-	unsigned inline_flushes[TI_DEVICES];
+	struct ti_flush_gauge gauge[TI_DEVICES];
 
 	struct flight flights[];
 };
@@ -153,6 +150,7 @@ static void prepare(struct uring *u, struct flight *flight)
 	unsigned count;
 
 	assert(sqe != NULL);
+	flight->began_ns = 0;
 	if (flight->syncing || io->op == TI_IO_FLUSH) {
 		/*
 		 * fdatasync is enough.  On a block device the kernel writes back dirty pages and
@@ -165,6 +163,8 @@ static void prepare(struct uring *u, struct flight *flight)
 		 * that it failed to write back.  The engine has one under way for each device.
 		 */
 		io_uring_prep_fsync(sqe, (int)io->dev, IORING_FSYNC_DATASYNC);
+		if (!u->gauge[io->dev].never)
+			flight->began_ns = ti_clock_now(&ti_clock_monotonic);
 	} else if (io->op == TI_IO_DISCARD) {
 		/*
 		 * A hole in a file; on a block device the kernel makes it zeroes, by a command that
@@ -234,7 +234,7 @@ static void uring_submit(struct ti_queue *queue, struct ti_io *io)
 	io->progress = 0;
 	if (verdict <= 0)
 		finish(u, io, verdict);
-	else if (io->op == TI_IO_FLUSH && u->flush_inline[io->dev])
+	else if (io->op == TI_IO_FLUSH && ti_flush_gauge_inline(&u->gauge[io->dev]))
 		ti_io_list_add(&u->flushes[io->dev], io);
 	else if (io->op == TI_IO_FLUSH && !start(u, io))
 		ti_io_list_add_front(&u->waiting, io);
@@ -288,14 +288,14 @@ static bool enter(struct uring *u)
 /*
  * Flush a device without a volatile cache.  The kernel finds that there is nothing to send, so the
  * call is cheap and a worker for it would cost more.  It is made every time: the cache mode can be
- * changed at run time.  Should it ever take long, workers do it from then on.
+ * changed at run time.  Should it take long, workers do it: see flush_gauge.h.
  *
  * All flushes of the device that were submitted share the call: it starts after the last of them.
  * syscall() is no cancellation point, fdatasync() is.  io path.
  */
 static void flush_now(struct uring *u, enum ti_device dev)
 {
-	bool timed = u->inline_flushes[dev]++ % INLINE_FLUSH_SAMPLE == 0;
+	bool timed = ti_flush_gauge_measures(&u->gauge[dev]);
 	uint64_t began_ns = timed ? ti_clock_now(&ti_clock_monotonic) : 0;
 	struct ti_io_list *flushes = &u->flushes[dev];
 	struct ti_io *io;
@@ -304,8 +304,9 @@ static void flush_now(struct uring *u, enum ti_device dev)
 	do {
 		err = syscall(SYS_fdatasync, u->host.dev[dev].fd) == 0 ? 0 : -errno;
 	} while (err == -EINTR);
-	if (timed && ti_clock_now(&ti_clock_monotonic) - began_ns > INLINE_FLUSH_MAX_NS)
-		u->flush_inline[dev] = false;
+	if (timed)
+		ti_flush_gauge_inline_took(&u->gauge[dev],
+					   ti_clock_now(&ti_clock_monotonic) - began_ns);
 	while ((io = ti_io_list_take(flushes)) != NULL)
 		finish(u, io, err);
 }
@@ -322,6 +323,9 @@ static void complete(struct uring *u, struct flight *flight, int res)
 	struct ti_io *io = flight->io;
 	bool transfers = (io->op == TI_IO_READ || io->op == TI_IO_WRITE) && !flight->syncing;
 
+	if (flight->began_ns != 0)
+		ti_flush_gauge_worker_took(&u->gauge[io->dev],
+					   ti_clock_now(&ti_clock_monotonic) - flight->began_ns);
 	if ((res == -EAGAIN || res == -EINTR) && flight->tries < MAX_TRIES) {
 		flight->tries++;
 		prepare(u, flight);
@@ -335,7 +339,7 @@ static void complete(struct uring *u, struct flight *flight, int res)
 			prepare(u, flight);
 			return;
 		}
-		if (needs_sync(u, io) && u->flush_inline[io->dev]) {
+		if (needs_sync(u, io) && ti_flush_gauge_inline(&u->gauge[io->dev])) {
 			put_flight(u, flight);
 			ti_io_list_add(&u->flushes[io->dev], io);
 			return;
@@ -540,7 +544,8 @@ static void init_lists(struct uring *u)
 	ti_io_list_init(&u->finished);
 	for (unsigned dev = 0; dev < TI_DEVICES; dev++) {
 		ti_io_list_init(&u->flushes[dev]);
-		u->flush_inline[dev] = !u->host.queue.dev[dev].has_volatile_cache;
+		ti_flush_gauge_init(&u->gauge[dev], u->host.queue.dev[dev].has_volatile_cache,
+				    &ti_clock_monotonic);
 	}
 	for (unsigned i = 0; i < u->depth + FLUSH_RESERVE; i++) {
 		u->flights[i].next_free = u->free;

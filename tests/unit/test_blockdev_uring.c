@@ -32,6 +32,7 @@
 
 #include "blockdev_cases.h"
 #include "clock.h"
+#include "flush_gauge.h"
 #include "io_support.h"
 
 #define BLOCK 4096U
@@ -437,8 +438,8 @@ static void failed_inline_flush_is_reported(void **state)
 }
 
 /*
- * The first inline flush is timed.  If it took long, a worker does it from then on, which no longer
- * gets fdatasync()'s error; the other device's flushes are inline still.
+ * An inline flush took long: workers do the next ones, which no longer get fdatasync()'s error; the
+ * other device's flushes are inline still, and so are the first one's again after its probation.
  */
 static int flush_slow_device(void *arg)
 {
@@ -449,12 +450,14 @@ static int flush_slow_device(void *arg)
 		return 2;
 	ti_clock_monotonic.now_ns = standing_now_ns;
 	testio_refuse_syscall(SYS_fdatasync, EIO);
-	for (unsigned i = 0; i < 20; i++) {
+	for (unsigned i = 0; i < TI_FLUSH_PROBATION; i++) {
 		if (ti_queue_sync(q, TI_IO_FLUSH, TI_DATA, 0, NULL, 0) != 0)
 			return 3;
+		if (ti_queue_sync(q, TI_IO_FLUSH, TI_META, 0, NULL, 0) != -EIO)
+			return 4;
 	}
-	if (ti_queue_sync(q, TI_IO_FLUSH, TI_META, 0, NULL, 0) != -EIO)
-		return 4;
+	if (ti_queue_sync(q, TI_IO_FLUSH, TI_DATA, 0, NULL, 0) != -EIO)
+		return 5;
 	ti_pair_close(q);
 	return 0;
 }
