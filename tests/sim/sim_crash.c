@@ -64,7 +64,8 @@ static void add_under_way(struct sim_queue *sim, const struct ti_io *io, uint64_
 
 static void find_places(struct sim_crash *c)
 {
-	qsort(c->choice, c->choices, sizeof(*c->choice), by_place);
+	if (c->choices > 0)
+		qsort(c->choice, c->choices, sizeof(*c->choice), by_place);
 	c->place = calloc(c->choices + 1, sizeof(*c->place));
 	if (c->place == NULL)
 		abort();

@@ -248,6 +248,7 @@ static void explain(const struct options *o, const struct schedule *s, uint64_t 
 static int worlds(const struct options *o)
 {
 	int status = in_child(run_seeds, (void *)(uintptr_t)o, false);
+	struct world_counts counts = told->counts;
 	struct schedule s;
 
 	if (status == 0)
@@ -262,6 +263,7 @@ static int worlds(const struct options *o)
 		explain(o, &s, told->seed);
 		schedule_free(&s);
 	}
+	told->counts = counts;
 	return 1;
 }
 
