@@ -16,8 +16,9 @@ static int find_source(const char *what, const struct key_options *options,
 	return ti_key_source_parse(what, options->source, source, error);
 }
 
-int keys_load(const char *verb, const char *option, const char *algorithm, bool keyed,
-	      const struct key_options *options, struct ti_secret **key)
+/* The key for @algorithm, which @keyed says needs one. */
+static int load_key(const char *verb, const char *option, const char *algorithm, bool keyed,
+		    const struct key_options *options, struct ti_secret **key)
 {
 	struct ti_key_source source = { .kind = TI_KEY_NONE };
 	struct ti_error error = { .err = 0 };
@@ -41,7 +42,70 @@ int keys_load(const char *verb, const char *option, const char *algorithm, bool 
 	return CLI_REFUSED;
 }
 
-void keys_free_secret(struct ti_secret **secret)
+static int find_hash(const char *verb, const char *name, const struct ti_hash_ops **ops)
 {
-	ti_secret_free(*secret);
+	*ops = ti_hash_find(name);
+	if (*ops)
+		return 0;
+	return syntax_complain(verb,
+			       "the digest '%s' is not known here; " TI_HASH_NAMES
+			       " and hmac-... of the last nine are",
+			       name);
+}
+
+static int load_mac(const char *verb, const struct keyed_options *o, struct keyed *k)
+{
+	const struct ti_hash_ops *ops = NULL;
+	int status = o->journal_integrity ? find_hash(verb, o->journal_integrity, &ops) : 0;
+
+	if (status)
+		return status;
+	k->seal.mac = ops ? ops->name : NULL;
+	status = load_key(verb, "--journal-integrity", o->journal_integrity ? ops->name : "none",
+			  ops && ops->keyed, &o->journal_integrity_key, &k->mac_key);
+	k->seal.mac_key = k->mac_key;
+	return status;
+}
+
+static int load_crypt(const char *verb, const struct keyed_options *o, struct keyed *k)
+{
+	int status;
+
+	if (o->journal_crypt && !ti_seal_cipher_is_known(o->journal_crypt))
+		return syntax_complain(
+			verb, "the cipher '%s' is not known here; " TI_SEAL_CIPHER_NAMES " are",
+			o->journal_crypt);
+	k->seal.crypt = o->journal_crypt;
+	status = load_key(verb, "--journal-crypt", o->journal_crypt ? o->journal_crypt : "none",
+			  o->journal_crypt != NULL, &o->journal_crypt_key, &k->crypt_key);
+	k->seal.crypt_key = k->crypt_key;
+	return status;
+}
+
+int keyed_load(const char *verb, const struct keyed_options *o, struct keyed *k)
+{
+	int status = 0;
+
+	*k = (struct keyed){ .hash = NULL };
+	if (o->integrity) {
+		status = find_hash(verb, o->integrity, &k->hash);
+		if (!status)
+			status = load_key(verb, "--integrity", o->integrity, k->hash->keyed,
+					  &o->integrity_key, &k->hash_key);
+	}
+	if (!status)
+		status = load_mac(verb, o, k);
+	return status ? status : load_crypt(verb, o, k);
+}
+
+void keyed_free(struct keyed *k)
+{
+	ti_secret_free(k->hash_key);
+	ti_secret_free(k->mac_key);
+	ti_secret_free(k->crypt_key);
+}
+
+void keys_close_seal(struct ti_seal **seal)
+{
+	ti_seal_close(*seal);
 }

@@ -10,6 +10,7 @@
 
 #include "hash.h"
 #include "key.h"
+#include "seal.h"
 #include "syntax.h"
 
 /** What was given for one key. */
@@ -37,14 +38,52 @@ struct key_options {
 			"or: keyring:user:NAME, credential:NAME, fd:NUMBER", NULL                  \
 	}
 
-/**
- * Get the key for a digest or cipher @algorithm, which @keyed says needs one; *@key is NULL if it
- * does not.  @option: "--integrity".  Returns 0, or an exit code after a complaint.
- */
-int keys_load(const char *verb, const char *option, const char *algorithm, bool keyed,
-	      const struct key_options *options, struct ti_secret **key);
+/** Everything that a verb is told about digests, ciphers and their keys. */
+struct keyed_options {
+	const char *integrity;
+	const char *journal_integrity;
+	const char *journal_crypt;
+	struct key_options integrity_key, journal_integrity_key, journal_crypt_key;
+};
 
-#define cli_cleanup_secret __attribute__((cleanup(keys_free_secret)))
-void keys_free_secret(struct ti_secret **secret);
+/** The rows for the journal, @field a struct keyed_options in @verb. */
+#define JOURNAL_KEY_ROWS(verb, field)                                                              \
+	{ "journal-integrity",                                                                     \
+	  0,                                                                                       \
+	  "NAME",                                                                                  \
+	  SYNTAX_TEXT,                                                                             \
+	  offsetof(verb, field.journal_integrity),                                                 \
+	  0,                                                                                       \
+	  0,                                                                                       \
+	  "a digest that protects superblock and journal",                                         \
+	  "none" },                                                                                \
+		KEY_ROWS("journal-integrity", verb, field.journal_integrity_key),                  \
+		{ "journal-crypt",                                                                 \
+		  0,                                                                               \
+		  "NAME",                                                                          \
+		  SYNTAX_TEXT,                                                                     \
+		  offsetof(verb, field.journal_crypt),                                             \
+		  0,                                                                               \
+		  0,                                                                               \
+		  "a cipher that encrypts the journal",                                            \
+		  "none" },                                                                        \
+		KEY_ROWS("journal-crypt", verb, field.journal_crypt_key)
+
+/** What they come to. */
+struct keyed {
+	const struct ti_hash_ops *hash; /* NULL if no name was given */
+	struct ti_secret *hash_key;
+	struct ti_seal_options seal;
+	struct ti_secret *mac_key, *crypt_key; /* the seal's */
+};
+
+/** Returns 0, or an exit code after a complaint.  keyed_free() wipes the keys, whatever it was. */
+int keyed_load(const char *verb, const struct keyed_options *options, struct keyed *keyed);
+
+#define cli_cleanup_keyed __attribute__((cleanup(keyed_free)))
+void keyed_free(struct keyed *keyed);
+
+#define cli_cleanup_seal __attribute__((cleanup(keys_close_seal)))
+void keys_close_seal(struct ti_seal **seal);
 
 #endif

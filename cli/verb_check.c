@@ -26,8 +26,7 @@
 struct options {
 	const char *meta;
 	const char *data;
-	const char *integrity;
-	struct key_options integrity_key;
+	struct keyed_options keyed;
 	uint64_t start_sector;
 	uint64_t max_ranges;
 	bool json;
@@ -39,9 +38,10 @@ struct options {
 static const struct syntax_option option_rows[] = {
 	{ "data-device", 0, "DATA", SYNTAX_TEXT, offsetof(struct options, data), 0, 0,
 	  "the data device (always needed)", NULL },
-	{ "integrity", 0, "NAME", SYNTAX_TEXT, offsetof(struct options, integrity), 0, 0,
+	{ "integrity", 0, "NAME", SYNTAX_TEXT, offsetof(struct options, keyed.integrity), 0, 0,
 	  "the digest that the pair was formatted with", "crc32c" },
-	KEY_ROWS("integrity", struct options, integrity_key),
+	KEY_ROWS("integrity", struct options, keyed.integrity_key),
+	JOURNAL_KEY_ROWS(struct options, keyed),
 	{ "start", 0, "SECTORS", SYNTAX_NUMBER, offsetof(struct options, start_sector), 0,
 	  INT64_MAX / TI_SECTOR_BYTES, "sector of META where the superblock is", "0" },
 	{ "max-ranges", 0, "N", SYNTAX_NUMBER, offsetof(struct options, max_ranges), 0, RANGES_MAX,
@@ -70,9 +70,9 @@ static const struct syntax syntax = {
 };
 
 /* Open the pair and make sure that its tags can be judged. */
-static int open_pair(const struct options *options, const struct ti_log *log,
-		     struct ti_queue **queue, struct ti_superblock *sb, struct ti_geometry *geo,
-		     struct ti_error *error)
+static int open_pair(const struct options *options, const struct keyed *keyed,
+		     const struct ti_log *log, struct ti_queue **queue, struct ti_seal **seal,
+		     struct ti_superblock *sb, struct ti_geometry *geo, struct ti_error *error)
 {
 	const struct ti_pair_options pair = {
 		.data_path = options->data,
@@ -85,16 +85,22 @@ static int open_pair(const struct options *options, const struct ti_log *log,
 	if (err)
 		return err;
 	cli_tell_pair(log, *queue);
-	err = ti_inspect_superblock(*queue, options->start_sector, sb, error);
+	err = ti_seal_open(&keyed->seal, seal, error);
+	if (!err)
+		err = ti_inspect_superblock(*queue, options->start_sector, sb, error);
+	if (!err)
+		err = ti_inspect_seal(*queue, options->start_sector, sb, *seal, error);
 	if (!err)
 		err = ti_inspect_geometry(*queue, sb, options->start_sector, geo, error);
 	if (!err)
 		err = ti_superblock_check_supported(sb, (*queue)->dev[TI_META].name, error);
+	if (!err)
+		err = ti_seal_start(*seal, sb, geo, error);
 	return err;
 }
 
 /* Open the pair for writing in mode direct, which replays and erases the journal, and close it. */
-static int replay(const struct options *options, const struct ti_secret *key,
+static int replay(const struct options *options, const struct keyed *keyed,
 		  const struct ti_log *log, struct ti_error *error)
 {
 	const struct ti_pair_options pair = {
@@ -103,8 +109,9 @@ static int replay(const struct options *options, const struct ti_secret *key,
 	};
 	const struct ti_lun_options lun_options = {
 		.mode = TI_MODE_DIRECT,
-		.hash = options->integrity,
-		.hash_key = key,
+		.hash = keyed->hash->name,
+		.hash_key = keyed->hash_key,
+		.seal = keyed->seal,
 		.start_sector = options->start_sector,
 	};
 	cli_cleanup_pair struct ti_queue *queue = NULL;
@@ -126,8 +133,8 @@ static int replay(const struct options *options, const struct ti_secret *key,
 
 /* What the journal holds and the check is to count. */
 static int load_journal(struct ti_queue *queue, const struct ti_geometry *geo,
-			const struct ti_check_options *options, struct ti_journal_overlay *overlay,
-			struct ti_error *error)
+			const struct ti_seal *seal, const struct ti_check_options *options,
+			struct ti_journal_overlay *overlay, struct ti_error *error)
 {
 	struct ti_hash hash;
 	int err =
@@ -135,7 +142,7 @@ static int load_journal(struct ti_queue *queue, const struct ti_geometry *geo,
 
 	if (err)
 		return err;
-	err = ti_journal_overlay_load(queue, geo, &hash, overlay, error);
+	err = ti_journal_overlay_load(queue, geo, seal, &hash, overlay, error);
 	ti_hash_destroy(&hash);
 	return err;
 }
@@ -158,20 +165,21 @@ static int failed(const struct printer *print, const struct ti_error *error, int
 	return status;
 }
 
-static int check(const struct options *options, const struct ti_hash_ops *hash,
-		 const struct ti_secret *key, const struct printer *print)
+static int check(const struct options *options, const struct keyed *keyed,
+		 const struct printer *print)
 {
 	const struct ti_log log = cli_log(options->verbose);
 	struct ti_error error = { .err = 0 };
 	struct ti_superblock sb;
 	struct ti_geometry geo;
-	struct ti_check_options check_options = { .hash = hash, .hash_key = key };
+	struct ti_check_options check_options = { .hash = keyed->hash,
+						  .hash_key = keyed->hash_key };
 	struct ti_check_report result = { .list_max = (size_t)options->max_ranges };
 	const struct ti_store_found store = leftover_find(options->meta, options->start_sector);
 	struct report_check report = {
 		.meta = options->meta,
 		.data = options->data,
-		.hash = hash->name,
+		.hash = keyed->hash->name,
 		.sb = &sb,
 		.geo = &geo,
 		.result = &result,
@@ -179,14 +187,15 @@ static int check(const struct options *options, const struct ti_hash_ops *hash,
 	};
 	cli_cleanup_free struct ti_check_range *list = NULL;
 	cli_cleanup_pair struct ti_queue *queue = NULL;
+	cli_cleanup_seal struct ti_seal *seal = NULL;
 	struct ti_journal_overlay overlay = { 0 };
 	struct progress_bar bar;
 	int err;
 
-	if (options->replay &&
-	    (leftover_refuse(options->meta, &store, &error) || replay(options, key, &log, &error)))
+	if (options->replay && (leftover_refuse(options->meta, &store, &error) ||
+				replay(options, keyed, &log, &error)))
 		return failed(print, &error, cli_exit_of(error.err));
-	if (open_pair(options, &log, &queue, &sb, &geo, &error))
+	if (open_pair(options, keyed, &log, &queue, &seal, &sb, &geo, &error))
 		return failed(print, &error, queue ? cli_exit_of(error.err) : CLI_REFUSED);
 	leftover_warn(options->meta, &store); /* the pair is held: nobody serves it */
 	list = calloc(result.list_max + 1, sizeof(*list));
@@ -197,7 +206,7 @@ static int check(const struct options *options, const struct ti_hash_ops *hash,
 	result.list = list;
 	if (sb.flags & TI_SB_FIXED_HMAC)
 		check_options.salt = sb.salt;
-	if (load_journal(queue, &geo, &check_options, &overlay, &error)) {
+	if (load_journal(queue, &geo, seal, &check_options, &overlay, &error)) {
 		ti_journal_overlay_free(&overlay);
 		return failed(print, &error, cli_exit_of(error.err));
 	}
@@ -220,9 +229,8 @@ static int check(const struct options *options, const struct ti_hash_ops *hash,
 
 int cli_check(int argc, char **argv)
 {
-	struct options options = { .integrity = "crc32c", .max_ranges = RANGES_DEFAULT };
-	cli_cleanup_secret struct ti_secret *key = NULL;
-	const struct ti_hash_ops *hash;
+	struct options options = { .keyed.integrity = "crc32c", .max_ranges = RANGES_DEFAULT };
+	cli_cleanup_keyed struct keyed keyed = { .hash = NULL };
 	int status;
 
 	switch (syntax_parse(&syntax, argc, argv, &options)) {
@@ -235,13 +243,6 @@ int cli_check(int argc, char **argv)
 	}
 	if (!options.data)
 		return syntax_complain(syntax.verb, "--data-device DATA is missing");
-	hash = ti_hash_find(options.integrity);
-	if (!hash)
-		return syntax_complain(syntax.verb,
-				       "the digest '%s' is not known here; " TI_HASH_NAMES
-				       " and hmac-... of the last nine are",
-				       options.integrity);
-	status = keys_load(syntax.verb, "--integrity", options.integrity, hash->keyed,
-			   &options.integrity_key, &key);
-	return status ? status : check(&options, hash, key, printer_for(options.json));
+	status = keyed_load(syntax.verb, &options.keyed, &keyed);
+	return status ? status : check(&options, &keyed, printer_for(options.json));
 }

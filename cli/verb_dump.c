@@ -11,6 +11,7 @@
 
 #include "cli.h"
 #include "inspect.h"
+#include "keys.h"
 #include "leftover.h"
 #include "pair.h"
 #include "print.h"
@@ -19,6 +20,7 @@
 struct options {
 	const char *meta;
 	uint64_t start_sector;
+	struct keyed_options keyed;
 	bool json;
 	bool verbose;
 };
@@ -26,6 +28,7 @@ struct options {
 static const struct syntax_option option_rows[] = {
 	{ "start", 0, "SECTORS", SYNTAX_NUMBER, offsetof(struct options, start_sector), 0,
 	  INT64_MAX / TI_SECTOR_BYTES, "sector of META where the superblock is", "0" },
+	JOURNAL_KEY_ROWS(struct options, keyed),
 	{ "json", 'j', NULL, SYNTAX_FLAG, offsetof(struct options, json), 0, 0,
 	  "print a JSON object", NULL },
 	{ "verbose", 'v', NULL, SYNTAX_FLAG, offsetof(struct options, verbose), 0, 0,
@@ -45,8 +48,11 @@ static const struct syntax syntax = {
 };
 
 /* Geometry and journal, as far as they can be had; why not goes into report->error. */
-static void look_further(struct ti_queue *queue, struct report_dump *report)
+static void look_further(struct ti_queue *queue, const struct keyed *keyed,
+			 struct report_dump *report)
 {
+	cli_cleanup_seal struct ti_seal *seal = NULL;
+
 	if (ti_inspect_geometry(queue, &report->sb, report->start_sector, &report->geo,
 				&report->error))
 		return;
@@ -54,11 +60,18 @@ static void look_further(struct ti_queue *queue, struct report_dump *report)
 	/* The dirty bitmap lies where the journal would be. */
 	if (report->sb.flags & TI_SB_DIRTY_BITMAP)
 		return;
+	/* The superblock was shown as it is; what its MAC says belongs to the journal. */
 	report->has_journal =
-		!ti_journal_scan(queue, &report->geo, &report->journal, &report->error);
+		!ti_seal_open(&keyed->seal, &seal, &report->error) &&
+		(!keyed->seal.mac || !ti_inspect_seal(queue, report->start_sector, &report->sb,
+						      seal, &report->error)) &&
+		!ti_seal_start(seal, &report->sb, &report->geo, &report->error) &&
+		!ti_journal_scan_sealed(queue, &report->geo, seal, &report->journal,
+					&report->error);
 }
 
-static int dump(const struct options *options, const struct printer *print)
+static int dump(const struct options *options, const struct keyed *keyed,
+		const struct printer *print)
 {
 	const struct ti_log log = cli_log(options->verbose);
 	const struct ti_pair_options pair = {
@@ -82,7 +95,7 @@ static int dump(const struct options *options, const struct printer *print)
 		print->failure(&report.error);
 		return queue ? cli_exit_of(err) : CLI_REFUSED;
 	}
-	look_further(queue, &report);
+	look_further(queue, keyed, &report);
 	report.store = leftover_find(options->meta, options->start_sector);
 	print->dump(&report);
 	if (report.error.err)
@@ -93,6 +106,8 @@ static int dump(const struct options *options, const struct printer *print)
 int cli_dump(int argc, char **argv)
 {
 	struct options options = { .start_sector = 0 };
+	cli_cleanup_keyed struct keyed keyed = { .hash = NULL };
+	int status;
 
 	switch (syntax_parse(&syntax, argc, argv, &options)) {
 	case SYNTAX_HELP:
@@ -102,5 +117,6 @@ int cli_dump(int argc, char **argv)
 	case SYNTAX_RUN:
 		break;
 	}
-	return dump(&options, printer_for(options.json));
+	status = keyed_load(syntax.verb, &options.keyed, &keyed);
+	return status ? status : dump(&options, &keyed, printer_for(options.json));
 }

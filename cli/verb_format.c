@@ -26,8 +26,7 @@
 struct options {
 	const char *meta;
 	const char *data;
-	const char *integrity;
-	struct key_options integrity_key;
+	struct keyed_options keyed;
 	uint64_t tag_size;
 	uint64_t sector_size;
 	uint64_t journal_size;
@@ -54,9 +53,10 @@ struct options {
 static const struct syntax_option option_rows[] = {
 	ROW("data-device", 0, "DATA", SYNTAX_TEXT, data, 0, 0, "the data device (always needed)",
 	    NULL),
-	ROW("integrity", 0, "NAME", SYNTAX_TEXT, integrity, 0, 0, "the digest that makes the tags",
-	    "crc32c"),
-	KEY_ROWS("integrity", struct options, integrity_key),
+	ROW("integrity", 0, "NAME", SYNTAX_TEXT, keyed.integrity, 0, 0,
+	    "the digest that makes the tags", "crc32c"),
+	KEY_ROWS("integrity", struct options, keyed.integrity_key),
+	JOURNAL_KEY_ROWS(struct options, keyed),
 	ROW("tag-size", 0, "BYTES", SYNTAX_NUMBER, tag_size, 1, TI_MAX_TAG_SIZE,
 	    "bytes of each tag", "the digest's size, 4 for crc32c"),
 	ROW("sector-size", 0, "BYTES", SYNTAX_NUMBER, sector_size, 512, 4096,
@@ -101,7 +101,7 @@ static bool power_of_two(uint64_t n)
 }
 
 /* Returns 0 or CLI_USAGE. */
-static int check_options(const struct options *o, const struct ti_hash_ops **hash)
+static int check_options(const struct options *o)
 {
 	if (!o->data)
 		return syntax_complain(syntax.verb, "--data-device DATA is missing");
@@ -118,22 +118,15 @@ static int check_options(const struct options *o, const struct ti_hash_ops **has
 			syntax.verb,
 			"--bitmap-sectors-per-bit must be a power of two, not %" PRIu64,
 			o->bitmap_sectors_per_bit);
-	*hash = ti_hash_find(o->integrity);
-	if (!*hash)
-		return syntax_complain(syntax.verb,
-				       "the digest '%s' is not known here; " TI_HASH_NAMES
-				       " and hmac-... of the last nine are",
-				       o->integrity);
 	return 0;
 }
 
-static struct ti_format_options format_options(const struct options *o,
-					       const struct ti_hash_ops *hash,
-					       const struct ti_secret *key)
+static struct ti_format_options format_options(const struct options *o, const struct keyed *keyed)
 {
 	struct ti_format_options f = {
-		.hash = hash,
-		.hash_key = key,
+		.hash = keyed->hash,
+		.hash_key = keyed->hash_key,
+		.seal = keyed->seal,
 		.shape = {
 			.block_size = (uint32_t)o->sector_size,
 			.tag_size = (uint32_t)o->tag_size,
@@ -313,12 +306,11 @@ static int write_pair(const struct options *o, const struct ti_log *log, struct 
 	return err ? CLI_IO : CLI_CLEAN;
 }
 
-static int format(const struct options *o, const struct ti_hash_ops *hash,
-		  const struct ti_secret *key)
+static int format(const struct options *o, const struct keyed *keyed)
 {
 	const struct ti_log log = cli_log(o->verbose);
 	const struct ti_pair_options pair = { .data_path = o->data, .meta_path = o->meta };
-	const struct ti_format_options how = format_options(o, hash, key);
+	const struct ti_format_options how = format_options(o, keyed);
 	struct ti_error error = { .err = 0 };
 	struct ti_format_plan plan;
 	struct contents contents;
@@ -343,9 +335,8 @@ static int format(const struct options *o, const struct ti_hash_ops *hash,
 
 int cli_format(int argc, char **argv)
 {
-	struct options options = { .integrity = "crc32c", .sector_size = TI_SECTOR_BYTES };
-	cli_cleanup_secret struct ti_secret *key = NULL;
-	const struct ti_hash_ops *hash;
+	struct options options = { .keyed.integrity = "crc32c", .sector_size = TI_SECTOR_BYTES };
+	cli_cleanup_keyed struct keyed keyed = { .hash = NULL };
 	int status;
 
 	switch (syntax_parse(&syntax, argc, argv, &options)) {
@@ -356,9 +347,8 @@ int cli_format(int argc, char **argv)
 	case SYNTAX_RUN:
 		break;
 	}
-	status = check_options(&options, &hash);
+	status = check_options(&options);
 	if (!status)
-		status = keys_load(syntax.verb, "--integrity", options.integrity, hash->keyed,
-				   &options.integrity_key, &key);
-	return status ? status : format(&options, hash, key);
+		status = keyed_load(syntax.verb, &options.keyed, &keyed);
+	return status ? status : format(&options, &keyed);
 }

@@ -48,14 +48,18 @@ static int check_blocks(const struct ti_queue *q, const struct ti_geometry *geo,
 			    q->dev[TI_DATA].name, least, geo->block_size, least);
 }
 
-/* Before anything is written: a digest without its key, or one that this host refuses. */
+/* Before anything is written: a digest or a cipher without its key, or that this host refuses. */
 static int check_hash(const struct ti_format_plan *plan, struct ti_error *error)
 {
 	struct ti_hash hash;
+	struct ti_seal *seal;
 	int err = ti_hash_prepare(&hash, plan->hash, plan->hash_key, &plan->geo, NULL, error);
 
-	if (!err)
-		ti_hash_destroy(&hash);
+	if (err)
+		return err;
+	ti_hash_destroy(&hash);
+	err = ti_seal_open(&plan->seal, &seal, error);
+	ti_seal_close(seal);
 	return err;
 }
 
@@ -89,7 +93,9 @@ int ti_format_plan(const struct ti_queue *q, const struct ti_format_options *opt
 	memset(plan, 0, sizeof(*plan));
 	plan->hash = options->hash;
 	plan->hash_key = options->hash_key;
+	plan->seal = options->seal;
 	plan->fill = options->fill;
+	shape.journal_mac = options->seal.mac != NULL;
 	if (!shape.tag_size)
 		shape.tag_size = options->hash->digest_size;
 	err = ti_geometry_plan(&shape, &sizes, &plan->sb, &plan->geo, error);
@@ -166,7 +172,8 @@ static int flush_both(struct ti_queue *q, struct ti_error *error)
 	return 0;
 }
 
-static int write_journal(struct ti_queue *q, const struct ti_geometry *geo, struct ti_error *error)
+static int write_journal(struct ti_queue *q, const struct ti_geometry *geo,
+			 const struct ti_seal *seal, struct ti_error *error)
 {
 	size_t section_bytes = (size_t)geo->section_sectors * TI_SECTOR_BYTES;
 	size_t batch = JOURNAL_BUFFER_BYTES / section_bytes;
@@ -184,7 +191,8 @@ static int write_journal(struct ti_queue *q, const struct ti_geometry *geo, stru
 		size_t len = 0;
 
 		for (size_t n = 0; n < batch && section < geo->journal_sections; n++) {
-			ti_journal_format_section(geo, section++, 0, buf + len);
+			ti_seal_empty_section(seal, geo, section, 0, buf + len);
+			ti_seal_encrypt(seal, section++, buf + len, buf + len);
 			len += section_bytes;
 		}
 		err = write_meta(q, offset, buf, len, "empty journal", error);
@@ -219,13 +227,18 @@ int ti_format_write(struct ti_queue *q, const struct ti_format_plan *plan,
 		    const struct ti_progress *progress, struct ti_error *error)
 {
 	const uint64_t sb_offset = plan->geo.start_sector * TI_SECTOR_BYTES;
+	struct ti_seal *seal;
 	uint8_t *buf;
 	bool locked;
-	int err;
+	int err = ti_seal_open(&plan->seal, &seal, error);
 
-	buf = ti_memory_get(TI_SB_BYTES, &locked);
-	if (!buf)
-		return ti_error_set(error, -ENOMEM, "there is no memory for buffers");
+	if (!err)
+		err = ti_seal_start(seal, &plan->sb, &plan->geo, error);
+	buf = err ? NULL : ti_memory_get(TI_SB_BYTES, &locked);
+	if (!buf) {
+		ti_seal_close(seal);
+		return ti_error_set(error, err ? err : -ENOMEM, "there is no memory for buffers");
+	}
 
 	/* A crash from here on leaves the marker, never an old superblock over new tags. */
 	memcpy(buf, marker, sizeof(marker));
@@ -233,7 +246,7 @@ int ti_format_write(struct ti_queue *q, const struct ti_format_plan *plan,
 	if (!err)
 		err = flush_meta(q, error);
 	if (!err)
-		err = write_journal(q, &plan->geo, error);
+		err = write_journal(q, &plan->geo, seal, error);
 	if (!err)
 		err = write_tags(q, plan, progress, error);
 	/* Durable before the superblock that vouches for them. */
@@ -241,10 +254,12 @@ int ti_format_write(struct ti_queue *q, const struct ti_format_plan *plan,
 		err = flush_both(q, error);
 	if (!err) {
 		ti_superblock_write(&plan->sb, buf);
+		ti_seal_superblock(seal, &plan->sb, buf);
 		err = write_meta(q, sb_offset, buf, TI_SB_BYTES, "superblock", error);
 	}
 	if (!err)
 		err = flush_meta(q, error);
 	ti_memory_put(buf, TI_SB_BYTES);
+	ti_seal_close(seal);
 	return err;
 }

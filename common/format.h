@@ -19,6 +19,7 @@
 #include "geometry.h"
 #include "hash.h"
 #include "progress.h"
+#include "seal.h"
 #include "superblock.h"
 
 /** What becomes of the data device and of the tags. */
@@ -31,6 +32,7 @@ enum ti_format_fill {
 struct ti_format_options {
 	const struct ti_hash_ops *hash;
 	const struct ti_secret *hash_key; /* of a keyed digest, else NULL; in use until written */
+	struct ti_seal_options seal;	  /* journal_mac, journal_crypt; keys likewise */
 	struct ti_format_shape shape;	  /* tag_size 0: the digest's size */
 	enum ti_format_fill fill;
 	const uint8_t *salt; /* TI_SALT_BYTES for a salted pair; NULL: random ones */
@@ -39,6 +41,7 @@ struct ti_format_options {
 struct ti_format_plan {
 	const struct ti_hash_ops *hash;
 	const struct ti_secret *hash_key; /* the caller's */
+	struct ti_seal_options seal;	  /* the caller's */
 	enum ti_format_fill fill;
 	struct ti_superblock sb;
 	struct ti_geometry geo;

@@ -291,7 +291,8 @@ int ti_geometry_plan(const struct ti_format_shape *shape, const struct ti_pair_s
 		return err;
 	*sb = (struct ti_superblock){
 		.tag_size = (uint16_t)shape->tag_size,
-		.flags = shape->salted ? TI_SB_FIXED_HMAC : 0,
+		.flags = (shape->salted ? TI_SB_FIXED_HMAC : 0) |
+			 (shape->journal_mac ? TI_SB_HAVE_JOURNAL_MAC : 0),
 		.log2_sectors_per_block = (uint8_t)log2_floor(block / TI_SECTOR_BYTES),
 	};
 	memset(geo, 0, sizeof(*geo));

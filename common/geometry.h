@@ -74,6 +74,7 @@ struct ti_format_shape {
 	uint32_t sectors_per_bit; /* bitmap granularity; 0: the default, 32768 */
 	uint64_t start_sector;	  /* of the superblock */
 	bool salted;		  /* fix_hmac */
+	bool journal_mac;	  /* leaves room for MACs in the journal */
 };
 
 /**

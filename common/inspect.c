@@ -102,6 +102,19 @@ int ti_inspect_superblock(struct ti_queue *q, uint64_t start_sector, struct ti_s
 	return err;
 }
 
+int ti_inspect_seal(struct ti_queue *q, uint64_t start_sector, const struct ti_superblock *sb,
+		    const struct ti_seal *seal, struct ti_error *error)
+{
+	uint8_t *buf;
+	int err = read_place(q, start_sector, &buf, error);
+
+	if (err)
+		return err;
+	err = ti_seal_check_superblock(seal, buf, sb, q->dev[TI_META].name, error);
+	ti_memory_put(buf, TI_SB_BYTES);
+	return err;
+}
+
 int ti_inspect_geometry(const struct ti_queue *q, const struct ti_superblock *sb,
 			uint64_t start_sector, struct ti_geometry *geo, struct ti_error *error)
 {

@@ -40,6 +40,13 @@ int ti_inspect_superblock(struct ti_queue *q, uint64_t start_sector, struct ti_s
 			  struct ti_error *error);
 
 /**
+ * Read the superblock once more and check it against journal_mac (ti_seal_check_superblock()).
+ * Blocks.
+ */
+int ti_inspect_seal(struct ti_queue *q, uint64_t start_sector, const struct ti_superblock *sb,
+		    const struct ti_seal *seal, struct ti_error *error);
+
+/**
  * Compute the geometry for the devices that @q has.  Without a data device its size is taken for
  * sufficient.  Returns as ti_geometry_load().
  */

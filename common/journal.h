@@ -64,8 +64,9 @@ struct ti_journal {
 	uint32_t sections;	  /* N */
 	uint32_t section_entries; /* E */
 
-	uint8_t *memory; /* all sections, as they lie on the medium */
-	size_t memory_bytes;
+	uint8_t *memory; /* all sections, in plain text */
+	uint8_t *sealed; /* encrypted, as they lie on the medium; NULL: as in memory */
+	size_t memory_bytes, sealed_bytes;
 	struct ti_journal_entry *entry;
 	size_t entry_bytes;
 	uint32_t *table; /* newest entry of each block */
@@ -129,6 +130,12 @@ void ti_journal_free(struct ti_journal *j);
 static inline uint8_t *ti_journal_section(const struct ti_journal *j, uint32_t i)
 {
 	return j->memory + (size_t)i * j->section_bytes;
+}
+
+/** Where section @i lies as it goes to the medium; ti_seal_encrypt() puts it there. */
+static inline uint8_t *ti_journal_sealed(const struct ti_journal *j, uint32_t i)
+{
+	return (j->sealed != NULL ? j->sealed : j->memory) + (size_t)i * j->section_bytes;
 }
 
 static inline uint32_t ti_journal_ring(const struct ti_journal *j, uint32_t n)

@@ -122,7 +122,7 @@ static void write_sections(struct ti_journal *j, unsigned which, uint32_t first,
 	struct ti_io *io = &j->commit_io[which];
 	struct iovec *iov = &j->commit_iov[which];
 
-	iov->iov_base = ti_journal_section(j, first);
+	iov->iov_base = ti_journal_sealed(j, first);
 	iov->iov_len = count * j->section_bytes;
 	*io = (struct ti_io){ .op = TI_IO_WRITE,
 			      .dev = TI_META,
@@ -137,7 +137,7 @@ static void write_sections(struct ti_journal *j, unsigned which, uint32_t first,
 	ti_queue_submit(j->lun->queue, io);
 }
 
-/* Put the commit ids into the sections that are to be written. */
+/* Put commit ids and MACs into the sections that are to be written. */
 static void stamp(struct ti_journal *j)
 {
 	for (uint32_t k = 0; k < j->committing; k++) {
@@ -146,6 +146,10 @@ static void stamp(struct ti_journal *j)
 
 		for (uint32_t s = 0; s < j->geo->section_sectors; s++)
 			ti_journal_set_id(section, s, ti_journal_commit_id(&j->ids, i, s, j->seq));
+		/* The MAC is of sector numbers, which are final now, and goes in before the cipher.
+		 */
+		ti_seal_mac(j->lun->seal, i, section);
+		ti_seal_encrypt(j->lun->seal, i, section, ti_journal_sealed(j, i));
 		if (i == j->sections - 1)
 			j->seq = (uint8_t)((j->seq + 1) % TI_JOURNAL_SEQS);
 	}

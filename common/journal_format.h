@@ -38,6 +38,9 @@
 /** Where the commit id lies in every sector of the journal, and so how much data fits before. */
 #define TI_JOURNAL_COMMIT_ID_OFFSET 504U
 
+/** Most entries of a section: those with blocks of one sector and the shortest tags. */
+#define TI_JOURNAL_MAX_ENTRIES 168U
+
 /** Commit ids carry one of this many sequence numbers, which follow each other in a circle. */
 #define TI_JOURNAL_SEQS 4U
 

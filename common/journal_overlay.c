@@ -96,8 +96,8 @@ static int take_section(const char *name, const struct ti_geometry *geo, const s
 }
 
 int ti_journal_overlay_load(struct ti_queue *q, const struct ti_geometry *geo,
-			    const struct ti_hash *hash, struct ti_journal_overlay *o,
-			    struct ti_error *error)
+			    const struct ti_seal *seal, const struct ti_hash *hash,
+			    struct ti_journal_overlay *o, struct ti_error *error)
 {
 	const char *name = q->dev[TI_META].name;
 	size_t bytes = ti_journal_section_bytes(geo);
@@ -107,7 +107,7 @@ int ti_journal_overlay_load(struct ti_queue *q, const struct ti_geometry *geo,
 	int err;
 
 	*o = (struct ti_journal_overlay){ 0 };
-	err = ti_journal_scan(q, geo, &s, error);
+	err = ti_journal_scan_sealed(q, geo, seal, &s, error);
 	if (err != 0 || s.state == TI_JOURNAL_EMPTY)
 		return err;
 	if (s.state == TI_JOURNAL_DAMAGED)
@@ -127,13 +127,23 @@ int ti_journal_overlay_load(struct ti_queue *q, const struct ti_geometry *geo,
 			ti_error_set(error, err,
 				     "cannot read section %" PRIu32 " of the journal on %s: %s", i,
 				     name, strerror(-err));
-		else if (ti_journal_look(geo, &(struct ti_journal_ids){ 0 }, i, section).used >
-			 o->room - o->count)
+		else
+			ti_seal_decrypt(seal, i, section);
+		if (err == 0 && !ti_seal_mac_is_right(seal, i, section))
+			err = ti_error_set(
+				error, -EUCLEAN,
+				"section %" PRIu32 " of the journal on %s does not match "
+				"its MAC, so it cannot be replayed: somebody has changed "
+				"it, or the key of the journal is another one",
+				i, name);
+		else if (err == 0 &&
+			 ti_journal_look(geo, &(struct ti_journal_ids){ 0 }, i, section).used >
+				 o->room - o->count)
 			err = ti_error_set(error, -EBUSY,
 					   "the journal on %s changes while it is "
 					   "read: somebody else uses the device",
 					   name);
-		else
+		else if (err == 0)
 			err = take_section(name, geo, hash, i, section, o, error);
 	}
 	ti_memory_put(section, bytes);

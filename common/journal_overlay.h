@@ -15,6 +15,7 @@
 #include "error.h"
 #include "geometry.h"
 #include "hash.h"
+#include "seal.h"
 
 struct ti_journal_overlay {
 	uint64_t *block; /* ascending, each once */
@@ -26,12 +27,12 @@ struct ti_journal_overlay {
  * Read the journal and verify every entry that a replay would apply.  Writes nothing; nobody else
  * uses @q meanwhile.  Allocates 8 bytes per entry, which ti_journal_overlay_free() gives back, also
  * after an error.  Blocks.
- * Returns 0; -EUCLEAN if the journal is damaged or an entry does not match its tag; -ENOMEM; or
- * what the device said.
+ * Returns 0; -EUCLEAN if the journal is damaged, a section does not match its MAC or an entry its
+ * tag; -ENOMEM; or what the device said.
  */
 int ti_journal_overlay_load(struct ti_queue *q, const struct ti_geometry *geo,
-			    const struct ti_hash *hash, struct ti_journal_overlay *overlay,
-			    struct ti_error *error);
+			    const struct ti_seal *seal, const struct ti_hash *hash,
+			    struct ti_journal_overlay *overlay, struct ti_error *error);
 
 /** Is the block's newest version in the journal?  Any thread. */
 bool ti_journal_overlay_has(const struct ti_journal_overlay *overlay, uint64_t block);

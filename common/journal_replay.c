@@ -51,8 +51,10 @@ static int conclude(struct ti_journal *j, struct ti_journal_summary *summary,
 
 	if (section == NULL)
 		return ti_error_set(error, -ENOMEM, "out of memory for the journal's sections");
-	for (uint32_t i = 0; i < j->sections; i++)
+	for (uint32_t i = 0; i < j->sections; i++) {
+		ti_seal_decrypt(j->lun->seal, i, ti_journal_section(j, i));
 		section[i] = ti_journal_look(j->geo, &j->ids, i, ti_journal_section(j, i));
+	}
 	ti_journal_conclude(section, j->sections, summary);
 	free(section);
 	if (summary->state != TI_JOURNAL_DAMAGED)
@@ -65,8 +67,9 @@ static int conclude(struct ti_journal *j, struct ti_journal_summary *summary,
 			meta_name(j));
 	return ti_error_set(error, -EUCLEAN,
 			    "the journal on %s has an unknown commit id in section %" PRIu32
-			    ", sector %" PRIu32 ": it is damaged, or encrypted with journal_crypt, "
-			    "which is not supported yet",
+			    ", sector %" PRIu32
+			    ": it is damaged, or journal_crypt or its key is another "
+			    "one",
 			    meta_name(j), summary->bad_section, summary->bad_sector);
 }
 
@@ -91,6 +94,14 @@ static int take_section(struct ti_journal *j, uint32_t i, struct ti_error *error
 {
 	const struct ti_geometry *geo = j->geo;
 
+	if (!ti_seal_mac_is_right(j->lun->seal, i, ti_journal_section(j, i)))
+		return ti_error_set(
+			error, -EILSEQ,
+			"section %" PRIu32
+			" of the journal on %s does not match its MAC: somebody has "
+			"changed the sector numbers in it, or the key of the journal is "
+			"another one; nothing was replayed",
+			i, meta_name(j));
 	for (uint32_t n = 0; n < j->section_entries; n++) {
 		uint64_t sector = ti_journal_entry_sector(geo, ti_journal_section(j, i), n);
 
@@ -155,10 +166,11 @@ static int erase_range(struct ti_journal *j, uint32_t first, uint32_t count, uns
 		uint8_t *section = ti_journal_section(j, i);
 		int err;
 
-		ti_journal_format_section(j->geo, i, seq, section);
+		ti_seal_empty_section(j->lun->seal, j->geo, i, seq, section);
+		ti_seal_encrypt(j->lun->seal, i, section, ti_journal_sealed(j, i));
 		err = ti_queue_sync(j->lun->queue, TI_IO_WRITE, TI_META,
-				    j->geo->journal_offset + i * j->section_bytes, section,
-				    j->section_bytes);
+				    j->geo->journal_offset + i * j->section_bytes,
+				    ti_journal_sealed(j, i), j->section_bytes);
 		if (err != 0)
 			return err;
 	}

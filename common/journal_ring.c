@@ -280,6 +280,12 @@ static int allocate(struct ti_journal *j, bool *locked)
 	j->table = ti_memory_get(j->table_bytes, locked);
 	j->memory_bytes = (size_t)j->sections * j->section_bytes;
 	j->memory = ti_memory_get(j->memory_bytes, locked);
+	if (ti_seal_encrypts(j->lun->seal)) {
+		j->sealed_bytes = (size_t)j->sections * j->section_bytes;
+		j->sealed = ti_memory_get(j->sealed_bytes, locked);
+		if (j->sealed == NULL)
+			return -ENOMEM;
+	}
 	j->entry_bytes = entries * sizeof(*j->entry);
 	j->entry = ti_memory_get(j->entry_bytes, locked);
 	j->ops_bytes = TI_JOURNAL_OPS * sizeof(*j->ops);
@@ -306,7 +312,7 @@ int ti_journal_alloc(struct ti_lun *lun, bool *locked, struct ti_journal **journ
 		return -ENOMEM;
 	j->lun = lun;
 	j->geo = &lun->geo;
-	j->ids = ti_journal_plain_ids();
+	j->ids = ti_seal_ids(lun->seal);
 	j->section_bytes = ti_journal_section_bytes(&lun->geo);
 	j->sections = lun->geo.journal_sections;
 	j->section_entries = lun->geo.section_entries;
@@ -341,6 +347,7 @@ void ti_journal_free(struct ti_journal *j)
 	ti_memory_put(j->tags, j->tags_bytes);
 	ti_memory_put(j->ops, j->ops_bytes);
 	ti_memory_put(j->entry, j->entry_bytes);
+	ti_memory_put(j->sealed, j->sealed_bytes);
 	ti_memory_put(j->memory, j->memory_bytes);
 	ti_memory_put(j->table, j->table_bytes);
 	free(j);

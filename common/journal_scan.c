@@ -196,10 +196,11 @@ void ti_journal_conclude(const struct ti_journal_section *section, uint32_t n,
 }
 
 /* Read all sections through @buf, which holds @chunk of them. */
-static int read_sections(struct ti_queue *q, const struct ti_geometry *geo, uint8_t *buf,
-			 uint32_t chunk, struct ti_journal_section *section, struct ti_error *error)
+static int read_sections(struct ti_queue *q, const struct ti_geometry *geo,
+			 const struct ti_seal *seal, uint8_t *buf, uint32_t chunk,
+			 struct ti_journal_section *section, struct ti_error *error)
 {
-	const struct ti_journal_ids ids = ti_journal_plain_ids();
+	const struct ti_journal_ids ids = ti_seal_ids(seal);
 	size_t bytes = ti_journal_section_bytes(geo);
 
 	for (uint32_t i = 0; i < geo->journal_sections; i += chunk) {
@@ -216,14 +217,17 @@ static int read_sections(struct ti_queue *q, const struct ti_geometry *geo, uint
 					    ": %s; check the device",
 					    q->dev[TI_META].name, offset / TI_SECTOR_BYTES,
 					    strerror(-err));
-		for (uint32_t k = 0; k < n; k++)
+		for (uint32_t k = 0; k < n; k++) {
+			ti_seal_decrypt(seal, i + k, (uint8_t *)buf + k * bytes);
 			section[i + k] = ti_journal_look(geo, &ids, i + k, buf + k * bytes);
+		}
 	}
 	return 0;
 }
 
-int ti_journal_scan(struct ti_queue *q, const struct ti_geometry *geo,
-		    struct ti_journal_summary *summary, struct ti_error *error)
+int ti_journal_scan_sealed(struct ti_queue *q, const struct ti_geometry *geo,
+			   const struct ti_seal *seal, struct ti_journal_summary *summary,
+			   struct ti_error *error)
 {
 	size_t bytes = ti_journal_section_bytes(geo);
 	uint32_t chunk = bytes < CHUNK_BYTES ? (uint32_t)(CHUNK_BYTES / bytes) : 1;
@@ -243,10 +247,16 @@ int ti_journal_scan(struct ti_queue *q, const struct ti_geometry *geo,
 		return ti_error_set(error, -ENOMEM, "no memory to read the journal on %s",
 				    q->dev[TI_META].name);
 	}
-	err = read_sections(q, geo, buf, chunk, section, error);
+	err = read_sections(q, geo, seal, buf, chunk, section, error);
 	if (!err)
 		ti_journal_conclude(section, geo->journal_sections, summary);
 	ti_memory_put(buf, chunk * bytes);
 	free(section);
 	return err;
+}
+
+int ti_journal_scan(struct ti_queue *q, const struct ti_geometry *geo,
+		    struct ti_journal_summary *summary, struct ti_error *error)
+{
+	return ti_journal_scan_sealed(q, geo, NULL, summary, error);
 }

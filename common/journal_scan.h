@@ -18,6 +18,7 @@
 #include "error.h"
 #include "geometry.h"
 #include "journal_format.h"
+#include "seal.h"
 
 /** What a section's sectors carry: a sequence number 0 to 3, or one of these. */
 #define TI_JOURNAL_SEQ_MIXED 4 /* different numbers: a torn commit */
@@ -71,6 +72,11 @@ struct ti_journal_summary {
  * Returns 0, -ENOMEM, -EINVAL (start sector and logical block size do not match), or what the
  * device said.
  */
+int ti_journal_scan_sealed(struct ti_queue *q, const struct ti_geometry *geo,
+			   const struct ti_seal *seal, struct ti_journal_summary *summary,
+			   struct ti_error *error);
+
+/** The same for a journal that is not encrypted; a MAC makes no difference to it. */
 int ti_journal_scan(struct ti_queue *q, const struct ti_geometry *geo,
 		    struct ti_journal_summary *summary, struct ti_error *error);
 

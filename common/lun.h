@@ -37,6 +37,7 @@
 #include "error.h"
 #include "geometry.h"
 #include "log.h"
+#include "seal.h"
 #include "secret.h"
 
 enum ti_mode {
@@ -48,14 +49,15 @@ struct ti_lun_options {
 	enum ti_mode mode;
 	const char *hash; /* its name; NULL: "crc32c".  The superblock does not tell. */
 	const struct ti_secret *hash_key; /* of a keyed digest, else NULL; used in the open only */
-	uint64_t start_sector;		  /* of the superblock on the metadata device */
-	uint32_t buffer_sectors;	  /* dm-integrity's option, part of its fit test; 0: 128 */
-	size_t cache_bytes;		  /* of tags; 0: 16 MiB */
-	unsigned queue_depth;	    /* requests worked on at once; 0: 128.  More wait, in order. */
-	uint32_t max_part_bytes;    /* largest single device transfer; 0: 1 MiB */
-	unsigned bounce_buffers;    /* of max_part_bytes; 0: 4 */
-	unsigned journal_watermark; /* percent; 0: 50.  Fuller, the journal is written out */
-	unsigned commit_time_ms;    /* dirty tags are written out after this; 0: 10000 */
+	struct ti_seal_options seal; /* journal_mac, journal_crypt; their keys: in the open only */
+	uint64_t start_sector;	     /* of the superblock on the metadata device */
+	uint32_t buffer_sectors;     /* dm-integrity's option, part of its fit test; 0: 128 */
+	size_t cache_bytes;	     /* of tags; 0: 16 MiB */
+	unsigned queue_depth;	     /* requests worked on at once; 0: 128.  More wait, in order. */
+	uint32_t max_part_bytes;     /* largest single device transfer; 0: 1 MiB */
+	unsigned bounce_buffers;     /* of max_part_bytes; 0: 4 */
+	unsigned journal_watermark;  /* percent; 0: 50.  Fuller, the journal is written out */
+	unsigned commit_time_ms;     /* dirty tags are written out after this; 0: 10000 */
 	/* The name of files on tmpfs, of this pair's own, in which what has been acknowledged
 	 * outlives the process; NULL: none.  See store_file.h.  Used during the open only. */
 	const char *store_path;

@@ -21,6 +21,7 @@
 #include "iov.h"
 #include "lun.h"
 #include "range_lock.h"
+#include "seal.h"
 #include "store_file.h"
 #include "tag_cache.h"
 
@@ -135,6 +136,7 @@ struct ti_lun {
 	struct ti_superblock sb;
 	struct ti_geometry geo;
 	struct ti_hash hash;
+	struct ti_seal *seal; /* NULL: neither journal_mac nor journal_crypt */
 	struct ti_tag_cache *cache;
 	struct ti_tag_store *store; /* the cache's memory, if it is to outlive us */
 	char *store_path;	    /* its name; NULL: nothing is to outlive us */

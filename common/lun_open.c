@@ -53,6 +53,8 @@ static int read_superblock(struct ti_lun *lun, uint64_t start_sector, struct ti_
 			     meta->name, start_sector, strerror(-err));
 	else
 		err = ti_superblock_parse(buf, meta->name, &lun->sb, error);
+	if (err == 0)
+		err = ti_seal_check_superblock(lun->seal, buf, &lun->sb, meta->name, error);
 	ti_memory_put(buf, TI_SB_BYTES);
 	return err;
 }
@@ -61,7 +63,7 @@ int ti_lun_empty_journal(struct ti_lun *lun, struct ti_error *error)
 {
 	struct ti_journal_summary summary;
 	bool locked;
-	int err = ti_journal_scan(lun->queue, &lun->geo, &summary, error);
+	int err = ti_journal_scan_sealed(lun->queue, &lun->geo, lun->seal, &summary, error);
 
 	if (err != 0 || summary.state == TI_JOURNAL_EMPTY)
 		return err;
@@ -305,6 +307,7 @@ static void release(struct ti_lun *lun, bool clean)
 	free(lun->store_path);
 	ti_memory_put(lun->pool, lun->pool_bytes);
 	ti_hash_destroy(&lun->hash);
+	ti_seal_close(lun->seal);
 	free(lun);
 }
 
@@ -373,11 +376,15 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 	STAILQ_INIT(&lun->want_bounce);
 	STAILQ_INIT(&lun->waiting);
 	STAILQ_INIT(&lun->finished);
-	err = open_layout(lun, o, error);
+	err = ti_seal_open(&o->seal, &lun->seal, error);
+	if (err == 0)
+		err = open_layout(lun, o, error);
 	if (err == 0)
 		err = open_hash(lun, o->hash != NULL ? o->hash : "crc32c", o->hash_key, error);
 	if (err == 0)
 		err = ti_superblock_check_supported(&lun->sb, queue->dev[TI_META].name, error);
+	if (err == 0)
+		err = ti_seal_start(lun->seal, &lun->sb, &lun->geo, error);
 	if (err == 0)
 		err = open_memory(lun, o, error);
 	ti_flusher_init(&lun->flusher, queue, lun->cache, lun->read_only, flush_failed, lun);

@@ -205,12 +205,6 @@ int ti_superblock_check_supported(const struct ti_superblock *sb, const char *wh
 			"%s has the flag discard_keyed, which is not supported: open it "
 			"with a kernel that knows allow_discards_keyed",
 			where);
-	if (sb->flags & TI_SB_HAVE_JOURNAL_MAC)
-		return ti_error_set(error, -EOPNOTSUPP,
-				    "%s has the flag journal_mac (a keyed journal), which is not "
-				    "supported: open it with integritysetup and "
-				    "--journal-integrity, or format the pair without it",
-				    where);
 	if (sb->flags & TI_SB_DIRTY_BITMAP)
 		return ti_error_set(
 			error, -EOPNOTSUPP,

@@ -430,11 +430,20 @@ int ti_config_parse(const char *cfgstring, struct ti_config *out, struct ti_erro
 	return ti_config_parse_at(TI_PROFILE_DIR, cfgstring, out, error);
 }
 
+static bool same_name(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
 bool ti_config_equal(const struct ti_config *a, const struct ti_config *b)
 {
 	return strcmp(a->data_path, b->data_path) == 0 && strcmp(a->meta_path, b->meta_path) == 0 &&
 	       a->mode == b->mode && a->backend == b->backend && strcmp(a->hash, b->hash) == 0 &&
 	       ti_key_source_equal(&a->hash_key, &b->hash_key) &&
+	       same_name(a->journal_mac, b->journal_mac) &&
+	       ti_key_source_equal(&a->journal_mac_key, &b->journal_mac_key) &&
+	       same_name(a->journal_crypt, b->journal_crypt) &&
+	       ti_key_source_equal(&a->journal_crypt_key, &b->journal_crypt_key) &&
 	       a->start_sectors == b->start_sectors && a->buffer_sectors == b->buffer_sectors &&
 	       a->cache_mb == b->cache_mb && a->queue_depth == b->queue_depth &&
 	       a->commit_time_ms == b->commit_time_ms &&
@@ -452,6 +461,7 @@ void ti_config_options(const struct ti_config *config, struct ti_pair_options *p
 	*lun = (struct ti_lun_options){
 		.mode = config->mode,
 		.hash = config->hash,
+		.seal = { .mac = config->journal_mac, .crypt = config->journal_crypt },
 		.start_sector = config->start_sectors,
 		.buffer_sectors = (uint32_t)config->buffer_sectors,
 		.cache_bytes = (size_t)config->cache_mb << 20,

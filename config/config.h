@@ -47,8 +47,12 @@ struct ti_config {
 	enum ti_backend backend;
 	const char *hash;	       /* kernel name, static */
 	struct ti_key_source hash_key; /* of a keyed digest */
-	uint64_t start_sectors;	       /* where the superblock lies on the metadata device */
-	uint64_t buffer_sectors;       /* as dm-integrity's option of that name */
+	const char *journal_mac;       /* kernel name, static, or NULL */
+	struct ti_key_source journal_mac_key;
+	const char *journal_crypt; /* kernel name, static, or NULL */
+	struct ti_key_source journal_crypt_key;
+	uint64_t start_sectors;	 /* where the superblock lies on the metadata device */
+	uint64_t buffer_sectors; /* as dm-integrity's option of that name */
 	uint64_t cache_mb;
 	uint64_t queue_depth;
 	uint64_t commit_time_ms;
@@ -69,7 +73,7 @@ int ti_config_parse_at(const char *dir, const char *cfgstring, struct ti_config 
 
 /** Keys, as long as an open needs them. */
 struct ti_config_keys {
-	struct ti_secret *hash;
+	struct ti_secret *hash, *journal_mac, *journal_crypt;
 };
 
 /**

@@ -31,6 +31,8 @@ struct place_key {
 
 static const struct place_key places[] = {
 	{ "integrity_key", offsetof(struct ti_config, hash_key) },
+	{ "journal_integrity_key", offsetof(struct ti_config, journal_mac_key) },
+	{ "journal_crypt_key", offsetof(struct ti_config, journal_crypt_key) },
 };
 
 #define PLACES (sizeof(places) / sizeof(places[0]))
@@ -89,6 +91,28 @@ static int set_place(const char *name, const char *value, struct ti_config *out,
 	return 1;
 }
 
+static int set_mac(const char *value, struct ti_config *out, struct ti_error *error)
+{
+	const struct ti_hash_ops *ops = ti_hash_find(value);
+
+	if (!ops)
+		return ti_error_set(error, -EINVAL,
+				    "journal_integrity=%s is unknown; it can be what hash can be",
+				    value);
+	out->journal_mac = ops->name;
+	return 0;
+}
+
+static int set_cipher(const char *value, struct ti_config *out, struct ti_error *error)
+{
+	if (!ti_seal_cipher_is_known(value))
+		return ti_error_set(error, -EINVAL,
+				    "journal_crypt=%s is unknown; it can be " TI_SEAL_CIPHER_NAMES,
+				    value);
+	out->journal_crypt = ti_seal_cipher_name(value);
+	return 0;
+}
+
 static int set_one(const char *name, const char *value, uint32_t *seen, struct ti_config *out,
 		   struct ti_error *error)
 {
@@ -98,9 +122,36 @@ static int set_one(const char *name, const char *value, uint32_t *seen, struct t
 		return err;
 	if (!strcmp(name, "data"))
 		return ti_config_set_path(out->data_path, "data device", value, error);
+	if (!strcmp(name, "journal_integrity"))
+		return set_mac(value, out, error);
+	if (!strcmp(name, "journal_crypt"))
+		return set_cipher(value, out, error);
 	if (!strcmp(name, "profile"))
 		return ti_error_set(error, -EINVAL, "a profile does not lead to another one");
 	return ti_config_set(name, value, seen, out, error);
+}
+
+/* A key that nothing needs is a mistake somewhere. */
+static void check_keys(const struct ti_config *c, struct ti_error *error)
+{
+	if (c->journal_mac && ti_hash_find(c->journal_mac)->keyed &&
+	    c->journal_mac_key.kind == TI_KEY_NONE)
+		ti_error_set(
+			error, -EINVAL,
+			"journal_integrity=%s needs a key; add journal_integrity_key_file=PATH",
+			c->journal_mac);
+	if (!(c->journal_mac && ti_hash_find(c->journal_mac)->keyed) &&
+	    c->journal_mac_key.kind != TI_KEY_NONE)
+		ti_error_set(error, -EINVAL,
+			     "journal_integrity_key is there for no keyed "
+			     "journal_integrity; leave it out");
+	if (c->journal_crypt && c->journal_crypt_key.kind == TI_KEY_NONE)
+		ti_error_set(error, -EINVAL,
+			     "journal_crypt=%s needs a key; add journal_crypt_key_file=PATH",
+			     c->journal_crypt);
+	if (!c->journal_crypt && c->journal_crypt_key.kind != TI_KEY_NONE)
+		ti_error_set(error, -EINVAL,
+			     "journal_crypt_key is there without journal_crypt; leave it out");
 }
 
 /* All keys of the group.  @where: the file's path. */
@@ -122,6 +173,8 @@ static int set_all(GKeyFile *file, const char *where, struct ti_config *out, str
 		g_free(value);
 	}
 	g_strfreev(names);
+	if (!e.err)
+		check_keys(out, &e);
 	if (!e.err)
 		return 0;
 	text = !strncmp(e.text, prefix, strlen(prefix)) ? e.text + strlen(prefix) : e.text;
@@ -189,12 +242,22 @@ int ti_config_load_keys(const struct ti_config *config, struct ti_config_keys *k
 
 	*keys = (struct ti_config_keys){ 0 };
 	err = ti_key_load("integrity_key", &config->hash_key, &keys->hash, error);
+	if (!err)
+		err = ti_key_load("journal_integrity_key", &config->journal_mac_key,
+				  &keys->journal_mac, error);
+	if (!err)
+		err = ti_key_load("journal_crypt_key", &config->journal_crypt_key,
+				  &keys->journal_crypt, error);
 	lun->hash_key = keys->hash;
+	lun->seal.mac_key = keys->journal_mac;
+	lun->seal.crypt_key = keys->journal_crypt;
 	return err;
 }
 
 void ti_config_drop_keys(struct ti_config_keys *keys)
 {
 	ti_secret_free(keys->hash);
+	ti_secret_free(keys->journal_mac);
+	ti_secret_free(keys->journal_crypt);
 	*keys = (struct ti_config_keys){ 0 };
 }

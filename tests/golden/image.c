@@ -102,6 +102,11 @@ struct golden_pair *golden_open(const struct golden_image *image)
 	read_superblock(pair);
 	if (ti_hash_find(image->hash)->keyed)
 		pair->hash_key = key_from(0x00, 32);
+	if (pair->sb.flags & TI_SB_HAVE_JOURNAL_MAC) {
+		pair->mac_key = key_from(0x20, 32);
+		pair->seal.mac = "hmac(sha256)";
+		pair->seal.mac_key = pair->mac_key;
+	}
 	return pair;
 }
 
@@ -111,6 +116,7 @@ void golden_close(struct golden_pair *pair)
 		return;
 	run((char *[]){ "rm", "-r", "-f", pair->dir, NULL });
 	ti_secret_free(pair->hash_key);
+	ti_secret_free(pair->mac_key);
 	free(pair->data);
 	free(pair->meta);
 	free(pair);
@@ -152,6 +158,16 @@ void golden_sha256(const struct golden_pair *pair, const uint8_t *bytes, size_t 
 	while (fgetc(f) != EOF)
 		;
 	assert_int_equal(pclose(f), 0);
+}
+
+struct ti_seal *golden_seal(const struct golden_pair *p)
+{
+	struct ti_error e = { 0 };
+	struct ti_seal *seal;
+
+	if (ti_seal_open(&p->seal, &seal, &e) || ti_seal_start(seal, &p->sb, &p->geo, &e))
+		fail_msg("%s", e.text);
+	return seal;
 }
 
 void golden_hash(const struct golden_pair *p, struct ti_hash *hash)

@@ -12,6 +12,7 @@
 
 #include "geometry.h"
 #include "hash.h"
+#include "seal.h"
 #include "superblock.h"
 
 #define GOLDEN_MAX_SECTIONS 8
@@ -60,11 +61,16 @@ struct golden_pair {
 	struct ti_superblock sb;
 	struct ti_geometry geo;
 	struct ti_secret *hash_key; /* README.md's K1 where the digest is keyed, else NULL */
+	struct ti_secret *mac_key;  /* K2 where there is a journal MAC */
+	struct ti_seal_options seal;
 };
 
 /** Unpack and load @image and read its superblock; fails the test if that does not work. */
 struct golden_pair *golden_open(const struct golden_image *image);
 void golden_close(struct golden_pair *pair);
+
+/** The seal of the image's superblock and journal, or NULL; to be closed by the caller. */
+struct ti_seal *golden_seal(const struct golden_pair *pair);
 
 /** The digest that the image's tags are made with; to be destroyed by the caller. */
 void golden_hash(const struct golden_pair *pair, struct ti_hash *hash);

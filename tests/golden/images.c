@@ -44,7 +44,8 @@ static const struct golden_run partly_discarded[] = {
 		   .tag_size = 32,                                                                 \
 		   .journal_sectors = 440,                                                         \
 		   .start_sector = 16,                                                             \
-		   .salted = true },                                                               \
+		   .salted = true,                                                                 \
+		   .journal_mac = true },                                                          \
 	.journal_sections = 5, .log2_blocks_per_bitmap_bit = 15, THREE_GENERATIONS
 
 #define J_SHA256_4K                                                                                \

@@ -44,6 +44,7 @@ static int open_lun(const struct golden_pair *p, struct ti_queue *q, struct ti_l
 		.mode = TI_MODE_DIRECT,
 		.hash = p->image->hash,
 		.hash_key = p->hash_key,
+		.seal = p->seal,
 		.start_sector = p->image->start_sector,
 		.read_only = q->dev[TI_META].read_only,
 	};
@@ -53,7 +54,7 @@ static int open_lun(const struct golden_pair *p, struct ti_queue *q, struct ti_l
 
 static int expected_open(const struct golden_pair *p)
 {
-	if (p->sb.flags & (TI_SB_DIRTY_BITMAP | TI_SB_HAVE_JOURNAL_MAC))
+	if (p->sb.flags & TI_SB_DIRTY_BITMAP)
 		return -EOPNOTSUPP;
 	return strcmp(p->image->journal, "empty") ? -EUCLEAN : 0;
 }

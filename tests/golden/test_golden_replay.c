@@ -26,8 +26,7 @@ static const struct ti_log silent;
 
 static bool is(const struct golden_pair *p, const char *state)
 {
-	return p->image->journal && !strcmp(p->image->journal, state) &&
-	       !(p->sb.flags & TI_SB_HAVE_JOURNAL_MAC);
+	return p->image->journal && !strcmp(p->image->journal, state);
 }
 
 static bool is_to_be_replayed(const struct golden_pair *p)
@@ -69,6 +68,7 @@ static int open_lun(const struct golden_pair *p, enum ti_mode mode, struct ti_qu
 		.mode = mode,
 		.hash = p->image->hash,
 		.hash_key = p->hash_key,
+		.seal = p->seal,
 		.start_sector = p->image->start_sector,
 	};
 

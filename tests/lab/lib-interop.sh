@@ -7,10 +7,50 @@
 
 # integrity_table DATA START TAG_SIZE MODE META SECTORS [option…]: crc32c with external metadata.
 integrity_table() {
-	local data=$1 start=$2 tag=$3 mode=$4 meta=$5 sectors=$6
-	shift 6
-	set -- "meta_device:$meta" internal_hash:crc32c "$@"
+	integrity_table_with crc32c "$@"
+}
+
+# integrity_table_with HASH DATA START TAG_SIZE MODE META SECTORS [option…]: HASH as the kernel wants it.
+integrity_table_with() {
+	local hash=$1 data=$2 start=$3 tag=$4 mode=$5 meta=$6 sectors=$7
+	shift 7
+	set -- "meta_device:$meta" "internal_hash:$hash" "$@"
 	echo "0 $sectors integrity $data $start $tag $mode $# $*"
+}
+
+# kernel_hash NAME KEY_FILE: integritysetup's spelling into the kernel's, with the key if it has one.
+kernel_hash() {
+	if [[ $1 == hmac-* ]]; then
+		echo "hmac(${1#hmac-}):$(hex_of "$2")"
+	else
+		echo "$1"
+	fi
+}
+
+# kernel_cipher NAME: ctr-aes into ctr(aes).
+kernel_cipher() {
+	if [[ $1 == *-aes ]]; then
+		echo "${1%-aes}(aes)"
+	else
+		echo "$1"
+	fi
+}
+
+hex_of() {
+	od -An -v -t x1 "$1" | tr -d ' \n'
+}
+
+# kernel_has_hash NAME: asked of the kernel itself.
+kernel_has_hash() {
+	local name=${1#hmac-}
+	python3 - "$name" <<-'END'
+		import socket, sys
+		with socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET) as s:
+		    try:
+		        s.bind(("hash", sys.argv[1]))
+		    except OSError:
+		        sys.exit(1)
+	END
 }
 
 # kernel_map TABLE: activates it; prints the mapped device.

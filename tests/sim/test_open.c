@@ -54,13 +54,12 @@ static void flags_that_mode_direct_cannot_serve_are_refused_by_name(void **state
 		uint32_t flags;
 		const char *word;
 	} refused[] = {
-		{ TI_SB_HAVE_JOURNAL_MAC, "journal_mac" },
 		{ TI_SB_DIRTY_BITMAP, "dirty_bitmap" },
 		{ TI_SB_RECALCULATING, "recalculating" },
 	};
 
 	(void)state;
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 2; i++) {
 		struct sim_lun *l = sim_lun_make(NULL);
 		struct ti_superblock sb = l->sb;
 

@@ -1,0 +1,169 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later
+# Copyright (c) 2026 The tcmu-integrity authors
+#
+# A LUN with keyed tags, its key named by a profile: it serves, the kernel reads the pair afterwards, forged blocks
+# are refused; and no byte of the key is in a core dump, in the memory of the process after close, in a log,
+# in configfs or on a command line.  The same with the key in the kernel's keyring.
+# lab: timeout=300
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "${BASH_SOURCE[0]%/*}/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=lib-interop.sh
+. "${BASH_SOURCE[0]%/*}/lib-interop.sh"
+
+[[ $LAB_MODE == guest ]] || skip 'it writes to /etc and dumps core'
+
+mib=4
+sectors=$((mib * 2048))
+data=$(loop_dev $mib)
+meta=$(loop_dev 4)
+key=$LAB_TMP/key
+# Bytes that are nowhere else.
+head -c 32 /dev/urandom >"$key"
+random_bytes "$data" $mib
+"$cli" format "$meta" --data-device "$data" --integrity hmac-sha256 --integrity-key-file "$key" --keep-data \
+	--journal-size 200K --batch-mode
+mkdir -p /etc/tcmu/integrity.d
+
+profile() {
+	printf '[lun]\ndata=%s\nmeta=%s\nhash=hmac-sha256\ncache_mb=1\nqueue_depth=16\n%s\n' "$data" "$meta" "$1" >/etc/tcmu/integrity.d/safe.conf
+}
+
+# holds_key FILE…: prints those in which 8 bytes of the key stand, plain, as hex digits or under hmac's pads.
+holds_key() {
+	python3 - "$key" "$@" <<-'END'
+		import sys
+		key = open(sys.argv[1], "rb").read()
+		masks = [0, 0x36, 0x5C]
+		parts = [bytes(b ^ m for b in key[i:i + 8]) for m in masks for i in (0, 12, 24)]
+		parts += [key[i:i + 8].hex().encode() for i in (0, 12, 24)]
+		for name in sys.argv[2:]:
+		    with open(name, "rb") as file:
+		        content = file.read()
+		    if any(part in content for part in parts):
+		        print(name)
+	END
+}
+
+# memory_of PID FILE: all that can be read of a process.
+memory_of() {
+	python3 - "$1" "$2" <<-'END'
+		import sys
+		with open(f"/proc/{sys.argv[1]}/maps") as maps, open(f"/proc/{sys.argv[1]}/mem", "rb", 0) as mem, \
+		        open(sys.argv[2], "wb") as out:
+		    for line in maps:
+		        area, flags = line.split()[:2]
+		        if "r" not in flags or "[v" in line:
+		            continue
+		        start, end = (int(x, 16) for x in area.split("-"))
+		        try:
+		            mem.seek(start)
+		            out.write(mem.read(end - start))
+		        except OSError:
+		            pass
+	END
+}
+
+ulimit -c unlimited
+echo "$LAB_TMP/core" >/proc/sys/kernel/core_pattern
+echo 0 >/proc/sys/kernel/core_uses_pid
+start_runner
+
+lun_works() {
+	local disk
+	user_backstore integrity safe $((mib << 20)) profile=safe
+	disk=$(loop_login safe)
+	read_all "$disk" "$LAB_TMP/read" $mib
+	assert_same_bytes "$LAB_TMP/read" "$data"
+	dd if=/dev/urandom of="$disk" bs=64k count=7 seek=5 oflag=direct conv=fsync status=none
+	read_all "$disk" "$LAB_TMP/wanted" $mib
+}
+
+# nowhere WHAT FILE…: the key is in none of them; they are what they should be.
+nowhere() {
+	local what=$1 found
+	shift
+	found=$(holds_key "$@")
+	[[ -z $found ]] || fail "$what: the key stands in $found"
+}
+
+everything_that_is_told() {
+	cat "$runner_log" "$LAB_TMP/runner.out" >"$LAB_TMP/told"
+	find "$LAB_TMP/log" -type f -exec cat {} + >>"$LAB_TMP/told"
+	dmesg >>"$LAB_TMP/told"
+	find "$target_core" -type f -perm -u+r -exec cat {} + >>"$LAB_TMP/told" 2>/dev/null || :
+	cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ >>"$LAB_TMP/told" 2>/dev/null || :
+	dbus-send --system --print-reply --dest=org.kernel.TCMUService1 /org/kernel/TCMUService1/HandlerManager1/integrity \
+		org.freedesktop.DBus.Properties.GetAll string:org.kernel.TCMUService1 >>"$LAB_TMP/told" 2>&1 || :
+	grep -aq 'profile=safe' "$LAB_TMP/told" || fail 'not all that is told was collected'
+	nowhere 'what is told' "$LAB_TMP/told"
+}
+
+# The search finds what is there.
+assert_match "$(holds_key "$key")" "$key"
+hex_of "$key" >"$LAB_TMP/hex"
+assert_match "$(holds_key "$LAB_TMP/hex")" hex
+
+say "a key in a file"
+profile "integrity_key_file=$key"
+lun_works
+everything_that_is_told
+logout safe
+backstore_remove safe
+memory_of "$(runner_pid)" "$LAB_TMP/memory"
+grep -aq 'hmac(sha256)' "$LAB_TMP/memory" || fail 'the memory of the runner was not read'
+nowhere 'memory after close' "$LAB_TMP/memory"
+dev=$(kernel_map "$(integrity_table_with "$(kernel_hash hmac-sha256 "$key")" "$data" 0 - J "$meta" $sectors fix_hmac)")
+assert_reads_as "$dev" "$LAB_TMP/wanted" $mib
+kernel_unmap "$dev"
+
+say "a forged block, with a tag that only lacks the key"
+dd if=/dev/urandom of="$data" bs=512 count=1 seek=1000 oflag=direct status=none
+"$cli" dump "$meta" >"$LAB_TMP/dump"
+user_backstore integrity safe $((mib << 20)) profile=safe
+disk=$(loop_login safe)
+assert_fails dd if="$disk" of=/dev/null bs=512 count=1 skip=1000 iflag=direct >/dev/null
+dd if=/dev/zero of="$disk" bs=4k count=1 seek=125 oflag=direct conv=fsync status=none
+
+say "a core dump"
+kill -ABRT "$(runner_pid)"
+wait_for 60 runner_is_gone
+rm -f "$LAB_TMP/runner.pid"
+wait_for 10 test -s "$LAB_TMP/core"
+grep -aq 'profile=safe' "$LAB_TMP/core" || fail 'that is no core dump of the runner'
+nowhere 'core dump' "$LAB_TMP/core"
+rm -f "$LAB_TMP/core"
+start_runner
+logout safe
+backstore_remove safe
+
+say "a key that is not there, and one that is too short"
+profile 'integrity_key_file=/no/such/key'
+refused=$(user_backstore integrity safe $((mib << 20)) profile=safe 2>&1 || :)
+assert_match "$refused" 'the key cannot be read from /no/such/key'
+head -c 8 "$key" >"$LAB_TMP/short"
+profile "integrity_key_file=$LAB_TMP/short
+integrity_key_size=32"
+refused=$(user_backstore integrity safe $((mib << 20)) profile=safe 2>&1 || :)
+assert_match "$refused" 'the key has 8 bytes there, and 32 are wanted'
+
+say "a key in the kernel's keyring"
+profile 'integrity_key=keyring:user:lab-disk'
+refused=$(user_backstore integrity safe $((mib << 20)) profile=safe 2>&1 || :)
+assert_match "$refused" 'hold no key user:lab-disk'
+# Root's own keyring, which the runner's session does not hold.
+python3 - "$key" <<-'END'
+	import ctypes, sys
+	key = open(sys.argv[1], "rb").read()
+	libc = ctypes.CDLL(None, use_errno=True)
+	if libc.syscall(248, b"user", b"lab-disk", key, len(key), -4) < 0:
+	    sys.exit(f"add_key: errno {ctypes.get_errno()}")
+END
+"$cli" check "$meta" --data-device "$data" --integrity hmac-sha256 --integrity-key keyring:user:lab-disk --batch-mode >&2
+lun_works
+everything_that_is_told
+logout safe
+backstore_remove safe
+memory_of "$(runner_pid)" "$LAB_TMP/memory"
+nowhere 'memory after close' "$LAB_TMP/memory"
+"$cli" check "$meta" --data-device "$data" --integrity hmac-sha256 --integrity-key-file "$key" --batch-mode >&2

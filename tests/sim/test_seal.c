@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * A journal with MAC and cipher: power cuts, erasing and closing leave what the next open needs,
+ * and nothing of it is plain on the medium.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "seal.h"
+#include "sim_journal.h"
+
+#define SECTIONS 4U
+/* Blocks of 512 and tags of 255: 8 entries in a section of 16 sectors. */
+#define SECTION_SECTORS 16U
+
+static const char *const ciphers[] = { NULL, "ctr-aes", "chacha20", "cbc-aes", "ecb-aes" };
+
+#define CIPHERS (sizeof(ciphers) / sizeof(ciphers[0]))
+
+static struct ti_secret *make_key(size_t len, uint8_t first)
+{
+	struct ti_secret *key;
+
+	assert_int_equal(ti_secret_alloc(len, &key), 0);
+	key->len = len;
+	for (size_t i = 0; i < len; i++)
+		key->bytes[i] = (uint8_t)(first + 7 * i);
+	return key;
+}
+
+struct world {
+	struct sim_lun *l;
+	struct ti_secret *mac_key, *crypt_key;
+};
+
+static struct ti_seal *seal_of(struct world *w)
+{
+	struct ti_error e = { 0 };
+	struct ti_seal *seal;
+
+	if (ti_seal_open(&w->l->options.seal, &seal, &e) ||
+	    ti_seal_start(seal, &w->l->sb, &w->l->geo, &e))
+		fail_msg("%s", e.text);
+	return seal;
+}
+
+/* Formatted with @crypt (or none) and a MAC, salted or not; not open. */
+static struct world make(const char *crypt, bool salted)
+{
+	struct sim_lun_options o = {
+		.shape = { .tag_size = 255,
+			   .journal_sectors = SECTIONS * SECTION_SECTORS,
+			   .salted = salted,
+			   .journal_mac = true },
+		.blocks = 1000,
+		.lun = { .mode = TI_MODE_JOURNAL },
+	};
+	struct world w = { .mac_key = make_key(40, 1), .crypt_key = make_key(32, 9) };
+	struct ti_seal *seal;
+	uint8_t *meta;
+
+	o.lun.seal = (struct ti_seal_options){ .mac = "hmac-sha256",
+					       .mac_key = w.mac_key,
+					       .crypt = crypt,
+					       .crypt_key = crypt ? w.crypt_key : NULL };
+	w.l = sim_lun_make(&o);
+	assert_int_equal(w.l->geo.journal_sections, SECTIONS);
+	assert_int_equal(w.l->geo.section_entries, SIM_SECTION_ENTRIES);
+	seal = seal_of(&w);
+	meta = sim_contents(w.l->sim, TI_META);
+	ti_seal_superblock(seal, &w.l->sb, meta);
+	for (uint32_t i = 0; i < SECTIONS; i++) {
+		uint8_t *section = sim_journal_bytes(w.l, i);
+
+		ti_seal_empty_section(seal, &w.l->geo, i, 0, section);
+		ti_seal_encrypt(seal, i, section, section);
+	}
+	ti_seal_close(seal);
+	sim_settle(w.l->sim, TI_META);
+	return w;
+}
+
+static void drop(struct world *w)
+{
+	sim_lun_free(w->l);
+	ti_secret_free(w->mac_key);
+	ti_secret_free(w->crypt_key);
+}
+
+static void opens(struct world *w)
+{
+	if (sim_lun_open(w->l) != 0)
+		fail_msg("%s", w->l->error.text);
+}
+
+/* What the medium holds, seen with the keys: every section is whole and its MAC right. */
+static struct ti_journal_summary look(struct world *w)
+{
+	struct ti_journal_section section[SECTIONS];
+	struct ti_journal_summary summary;
+	struct ti_seal *seal = seal_of(w);
+	const struct ti_journal_ids ids = ti_seal_ids(seal);
+	size_t bytes = ti_journal_section_bytes(&w->l->geo);
+	uint8_t copy[SECTION_SECTORS * 512];
+
+	for (uint32_t i = 0; i < SECTIONS; i++) {
+		memcpy(copy, sim_journal_bytes(w->l, i), bytes);
+		ti_seal_decrypt(seal, i, copy);
+		section[i] = ti_journal_look(&w->l->geo, &ids, i, copy);
+		if (section[i].seq < TI_JOURNAL_SEQS)
+			assert_true(ti_seal_mac_is_right(seal, i, copy));
+	}
+	ti_journal_conclude(section, SECTIONS, &summary);
+	ti_seal_close(seal);
+	return summary;
+}
+
+/* Does the journal on the medium hold 16 bytes in a row of the block? */
+static bool journal_shows(struct world *w, uint32_t block, uint32_t version)
+{
+	const uint8_t *at = sim_journal_bytes(w->l, 0);
+	uint8_t content[512];
+
+	sim_content(w->l, block, version, content);
+	return memmem(at, w->l->geo.journal_bytes, content + 64, 16) != NULL;
+}
+
+static void flushed_writes_survive_a_power_cut(void **state)
+{
+	(void)state;
+	for (size_t c = 0; c < CIPHERS; c++) {
+		for (int salted = 0; salted < 2; salted++) {
+			struct world w = make(ciphers[c], salted);
+
+			opens(&w);
+			/* More than the journal holds: it wraps, with another number. */
+			for (uint32_t version = 1; version <= 9; version++) {
+				sim_ok(w.l, sim_write(w.l, 10 * version, 5, version));
+				sim_ok(w.l, sim_write(w.l, 500, 2, version));
+				sim_ok(w.l, sim_flush(w.l));
+			}
+			assert_int_equal(look(&w).state == TI_JOURNAL_DAMAGED, 0);
+			assert_true(look(&w).used_entries > 0);
+			assert_int_equal(journal_shows(&w, 90, 9), ciphers[c] == NULL);
+			sim_lun_cut(w.l);
+			for (uint32_t version = 1; version <= 9; version++)
+				sim_reads(w.l, 10 * version, 5, version);
+			sim_reads(w.l, 500, 2, 9);
+			drop(&w);
+		}
+	}
+}
+
+static void clean_close_leaves_an_empty_journal_with_macs(void **state)
+{
+	(void)state;
+	for (size_t c = 0; c < CIPHERS; c++) {
+		struct world w = make(ciphers[c], true);
+
+		opens(&w);
+		sim_ok(w.l, sim_write(w.l, 3, 9, 1));
+		assert_int_equal(sim_lun_close(w.l), 0);
+		assert_int_equal(look(&w).state, TI_JOURNAL_EMPTY);
+		assert_int_equal(look(&w).used_entries, 0);
+		assert_int_equal(look(&w).replay_sections, SECTIONS);
+		opens(&w);
+		sim_reads(w.l, 3, 9, 1);
+		drop(&w);
+	}
+}
+
+/* The crash image of mode journal, opened in mode direct: replayed, erased, and erased as it was
+ * formatted, with MACs and cipher. */
+static void mode_direct_replays_and_erases(void **state)
+{
+	(void)state;
+	for (size_t c = 0; c < CIPHERS; c++) {
+		struct world w = make(ciphers[c], true);
+
+		opens(&w);
+		sim_ok(w.l, sim_write(w.l, 3, 9, 1));
+		sim_ok(w.l, sim_flush(w.l));
+		w.l->options.mode = TI_MODE_DIRECT;
+		sim_lun_cut(w.l);
+		sim_reads(w.l, 3, 9, 1);
+		assert_int_equal(look(&w).state, TI_JOURNAL_EMPTY);
+		assert_int_equal(look(&w).used_entries, 0);
+		drop(&w);
+	}
+}
+
+static void tampering_is_refused(void **state)
+{
+	(void)state;
+	for (size_t c = 0; c < CIPHERS; c++) {
+		struct world w = make(ciphers[c], true);
+		uint8_t *section;
+
+		opens(&w);
+		sim_ok(w.l, sim_write(w.l, 3, 8, 1));
+		sim_ok(w.l, sim_flush(w.l));
+		ti_lun_abandon(w.l->lun);
+		w.l->lun = NULL;
+		section = sim_journal_bytes(w.l, 0);
+		/* The low byte of the first entry's sector number. */
+		section[0] ^= 1;
+		assert_true(sim_lun_open(w.l) < 0);
+		assert_non_null(strstr(w.l->error.text, "does not match its MAC"));
+		section[0] ^= 1;
+		/* Another key altogether. */
+		w.mac_key->bytes[0] ^= 1;
+		assert_int_equal(sim_lun_open(w.l), -EILSEQ);
+		assert_non_null(strstr(w.l->error.text, "superblock"));
+		w.mac_key->bytes[0] ^= 1;
+		if (ciphers[c]) {
+			w.crypt_key->bytes[0] ^= 1;
+			assert_int_equal(sim_lun_open(w.l), -EUCLEAN);
+			w.crypt_key->bytes[0] ^= 1;
+		}
+		opens(&w);
+		sim_reads(w.l, 3, 8, 1);
+		drop(&w);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(flushed_writes_survive_a_power_cut),
+		cmocka_unit_test(clean_close_leaves_an_empty_journal_with_macs),
+		cmocka_unit_test(mode_direct_replays_and_erases),
+		cmocka_unit_test(tampering_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
