@@ -16,7 +16,8 @@
  *nothing else is written over it.
  *
  * Files: journal_ring.c entries and sections, journal_commit.c, journal_writeout.c,
- *journal_replay.c (load, replay, erase), policy_journal.c (the policy that puts them together).
+ *journal_replay.c (load, replay, erase), policy_journal.c (the policy that puts them together);
+ *journal_store.c (the memory, which outlives the process), journal_resume.c (its successor).
  */
 #ifndef TI_JOURNAL_H
 #define TI_JOURNAL_H
@@ -26,6 +27,7 @@
 #include <sys/queue.h>
 
 #include "journal_format.h"
+#include "journal_store.h"
 #include "lun_internal.h"
 
 #define TI_JOURNAL_OPS	  64U	      /* runs on their way out at once */
@@ -64,7 +66,8 @@ struct ti_journal {
 	uint32_t sections;	  /* N */
 	uint32_t section_entries; /* E */
 
-	uint8_t *memory; /* all sections, in plain text */
+	struct ti_journal_store *store;
+	uint8_t *memory; /* the store's: all sections, in plain text */
 	uint8_t *sealed; /* encrypted, as they lie on the medium; NULL: as in memory */
 	size_t memory_bytes, sealed_bytes;
 	struct ti_journal_entry *entry;
@@ -78,8 +81,6 @@ struct ti_journal {
 	uint32_t first; /* oldest section that is not free */
 	uint32_t committed, committing, filled;
 	uint32_t writing;   /* of the committed ones, the first */
-	uint32_t refilled;  /* of the filled ones, the first: their commit failed; they never change
-			     */
 	uint32_t fill;	    /* entries taken in the last filled section; E: it is closed */
 	uint64_t threshold; /* free entries at which the journal is emptied */
 	uint8_t seq;	    /* commit sequence number of the next section to be committed */
@@ -124,7 +125,9 @@ struct ti_journal {
 };
 
 /* journal_ring.c */
-int ti_journal_alloc(struct ti_lun *lun, bool *locked, struct ti_journal **journal);
+/** @path: of the file for its memory, or NULL.  lun->locked_memory as in ti_memory_get(). */
+int ti_journal_alloc(struct ti_lun *lun, const char *path, struct ti_journal **journal,
+		     struct ti_error *error);
 void ti_journal_free(struct ti_journal *j);
 
 static inline uint8_t *ti_journal_section(const struct ti_journal *j, uint32_t i)
@@ -162,11 +165,15 @@ void ti_journal_copy(const struct ti_journal *j, const struct ti_journal_entry *
 bool ti_journal_make_room(struct ti_journal *j, uint32_t blocks);
 
 /**
- * Put a block into the journal: a new entry, or the one that holds it if that is not committed yet
- * (@together: and is in the section that is open now).  There is a free entry.  The cursor moves.
+ * Put a block into the journal, in a new entry.  There is a free one.  The cursor moves.  Not
+ * @publish: if the process is killed before ti_journal_publish(), a successor finds neither it nor
+ * those behind it in its section.
  */
 void ti_journal_insert(struct ti_journal *j, uint64_t block, struct ti_iov_cursor *data,
-		       bool together);
+		       bool publish);
+
+/** Publish the newest entry of the block. */
+void ti_journal_publish(struct ti_journal *j, uint64_t block);
 
 /** Entry @n of section @i is used by @block: into the table, older ones are superseded. */
 void ti_journal_link(struct ti_journal *j, uint32_t i, uint32_t n, uint64_t block);
@@ -206,13 +213,28 @@ bool ti_journal_writeout_run(struct ti_journal *j);
 /* journal_replay.c */
 
 /**
- * Read the journal; verify what is to be replayed; make it the ring's committed part and write it
- * out; then leave a ring that can be continued: as it is if all of it was whole and @keep, else
- * erased.  Blocks.
+ * Go on with the ring of a predecessor that was killed, if there is one.  Else read the journal;
+ * verify what is to be replayed; make it the ring's committed part and write it out; then leave a
+ * ring that can be continued: as it is if all of it was whole and @keep, else erased.  Not @keep:
+ * everything is in its place and the journal is empty.  Blocks.
  */
 int ti_journal_start(struct ti_journal *j, bool keep, struct ti_error *error);
 
 /** Write everything out and leave an empty journal behind.  Blocks. */
 int ti_journal_stop(struct ti_journal *j);
+
+/** Does entry @n of section @i, for @sector, match its tag?  Its last bytes are restored. */
+bool ti_journal_verify(struct ti_journal *j, uint32_t i, uint32_t n, uint64_t sector);
+
+/* journal_resume.c */
+
+/**
+ * Take over the ring that the store has inherited, if it is sound and the medium still is what it
+ * says; else nothing of it is believed, and the store is dropped.  Writes nothing.  Blocks.
+ * Returns 1 if the ring is taken over, 0 if it is not, or negative errno with a sentence in @error:
+ * what the metadata device said, -EUCLEAN if the open is read-only and the ring holds writes; then
+ * the store is as it was.
+ */
+int ti_journal_resume(struct ti_journal *j, struct ti_error *error);
 
 #endif

@@ -36,6 +36,16 @@ static void tell(struct ti_journal *j)
 	}
 }
 
+/* The section is on the medium for certain. */
+static void note_committed(struct ti_journal *j, uint32_t i)
+{
+	struct ti_section_word word = ti_section_word(j->store, i);
+
+	word.state = TI_SECTION_COMMITTED;
+	word.seq = (uint8_t)((word.seq + 1U) % TI_JOURNAL_SEQS);
+	ti_section_set(j->store, i, word);
+}
+
 static void part_done(struct ti_journal *j)
 {
 	const int *broken = j->lun->flusher.broken;
@@ -44,12 +54,13 @@ static void part_done(struct ti_journal *j)
 	if (--j->commit_pending > 0)
 		return;
 	j->commit_running = false;
+	for (uint32_t k = 0; k < j->committing && !j->commit_sections_failed; k++)
+		note_committed(j, ti_journal_ring(j, j->committed + k));
 	if (j->commit_sections_failed) {
 		/* They are next again, under their old numbers; none of them is open. */
 		if (j->filled == 0)
 			j->fill = j->section_entries;
 		j->filled += j->committing;
-		j->refilled = j->committing;
 		j->seq = j->commit_seq;
 	} else {
 		j->committed += j->committing;
@@ -137,13 +148,14 @@ static void write_sections(struct ti_journal *j, unsigned which, uint32_t first,
 	ti_queue_submit(j->lun->queue, io);
 }
 
-/* Put commit ids and MACs into the sections that are to be written. */
+/* Put commit ids and MACs into the sections that are to be written, and close them for ever. */
 static void stamp(struct ti_journal *j)
 {
 	for (uint32_t k = 0; k < j->committing; k++) {
 		uint32_t i = ti_journal_ring(j, j->committed + k);
 		uint8_t *section = ti_journal_section(j, i);
 
+		ti_section_set_state(j->store, i, TI_SECTION_TRIED);
 		for (uint32_t s = 0; s < j->geo->section_sectors; s++)
 			ti_journal_set_id(section, s, ti_journal_commit_id(&j->ids, i, s, j->seq));
 		/* The MAC is of sector numbers, which are final now, and goes in before the cipher.
@@ -168,7 +180,6 @@ static void start(struct ti_journal *j)
 	j->commit_seq = j->seq;
 	j->committing = j->filled;
 	j->filled = 0;
-	j->refilled = 0;
 	j->fill = j->section_entries;
 	if (j->committing > 0)
 		j->changed = true;

@@ -73,8 +73,7 @@ static int conclude(struct ti_journal *j, struct ti_journal_summary *summary,
 			    meta_name(j), summary->bad_section, summary->bad_sector);
 }
 
-/* Does the entry's block match the tag in the entry? */
-static bool verify(struct ti_journal *j, uint32_t i, uint32_t n, uint64_t sector)
+bool ti_journal_verify(struct ti_journal *j, uint32_t i, uint32_t n, uint64_t sector)
 {
 	const struct ti_geometry *geo = j->geo;
 	uint8_t *section = ti_journal_section(j, i), tag[TI_MAX_TAG_SIZE];
@@ -116,7 +115,7 @@ static int take_section(struct ti_journal *j, uint32_t i, struct ti_error *error
 		/* dm-integrity: entries beyond the device are ignored (it has become smaller). */
 		if (sector >= geo->provided_sectors)
 			continue;
-		if (!verify(j, i, n, sector)) {
+		if (!ti_journal_verify(j, i, n, sector)) {
 			j->lun->stats.mismatches++;
 			return ti_error_set(error, -EILSEQ,
 					    "the journal on %s holds a block for sector %" PRIu64
@@ -225,15 +224,61 @@ static int replay(struct ti_journal *j, const struct ti_journal_summary *s, stru
 	return 0;
 }
 
-int ti_journal_start(struct ti_journal *j, bool keep, struct ti_error *error)
+/* The ring is as it lies on the medium, all of it clean: the store's words say so. */
+static void begin(struct ti_journal *j)
+{
+	for (uint32_t k = 0; k < j->sections; k++) {
+		uint32_t i = ti_journal_ring(j, k);
+		/* Those from the first to the end are to get seq next, the others the one after. */
+		unsigned seq = j->seq + (i >= j->first ? TI_JOURNAL_SEQS - 1U : 0);
+
+		ti_section_set(j->store, i,
+			       (struct ti_section_word){ .state = TI_SECTION_CLEAN,
+							 .seq = (uint8_t)(seq % TI_JOURNAL_SEQS),
+							 .turn = k + 1U });
+	}
+	ti_journal_store_begin(j->store);
+}
+
+static bool all_committed(const struct ti_journal *j)
+{
+	return !j->commit_running && (j->filled == 0 || j->commit_failed);
+}
+
+/* A ring that was taken over, for a mode that has none: into its places, and erase it. */
+static int settle(struct ti_journal *j, struct ti_error *error)
+{
+	unsigned newest;
+	int err = 0;
+
+	j->commit_wanted = true;
+	run_until(j, all_committed);
+	if (j->filled > 0)
+		err = j->commit_result.err;
+	if (err == 0)
+		err = write_out(j);
+	if (err != 0)
+		return ti_error_set(error, err,
+				    "cannot write out the journal that a killed tcmu-runner left "
+				    "for %s: %s; it is kept for the next open",
+				    meta_name(j), strerror(-err));
+	ti_journal_store_drop(j->store);
+	newest = j->first == 0 ? j->seq + TI_JOURNAL_SEQS - 1U : j->seq;
+	err = erase(j, j->first, newest % TI_JOURNAL_SEQS);
+	if (err != 0)
+		return ti_error_set(error, err, "cannot erase the journal of %s: %s", meta_name(j),
+				    strerror(-err));
+	return 0;
+}
+
+/* Read the journal and replay it. */
+static int start_afresh(struct ti_journal *j, bool keep, struct ti_error *error)
 {
 	struct ti_journal_summary s;
 	unsigned newest;
 	bool any;
-	int err = ti_journal_check_device(j->lun->queue, j->geo, error);
+	int err = load(j, error);
 
-	if (err == 0)
-		err = load(j, error);
 	if (err == 0)
 		err = conclude(j, &s, error);
 	if (err != 0)
@@ -269,6 +314,26 @@ int ti_journal_start(struct ti_journal *j, bool keep, struct ti_error *error)
 	return 0;
 }
 
+int ti_journal_start(struct ti_journal *j, bool keep, struct ti_error *error)
+{
+	int err = ti_journal_check_device(j->lun->queue, j->geo, error);
+
+	if (err == 0 && j->store->inherited)
+		err = ti_journal_resume(j, error);
+	if (err < 0)
+		return err;
+	if (err > 0 && !keep)
+		return settle(j, error);
+	if (err > 0) {
+		j->commit_wanted = j->filled > 0; /* acknowledged long ago: soon */
+		return 0;
+	}
+	err = start_afresh(j, keep, error);
+	if (err == 0 && keep)
+		begin(j);
+	return err;
+}
+
 int ti_journal_stop(struct ti_journal *j)
 {
 	uint32_t first;
@@ -277,8 +342,11 @@ int ti_journal_stop(struct ti_journal *j)
 	if (j->filled > 0 || j->committing > 0)
 		return -EIO; /* the last flush has failed: what is committed is for the next open */
 	err = write_out(j);
-	if (err != 0 || !j->changed)
+	if (err != 0)
 		return err;
+	ti_journal_store_drop(j->store);
+	if (!j->changed)
+		return 0;
 	/* dm-integrity: an emptied ring goes on where it was: the sections up to the end with the
 	 * number they would get next, those before with the one after. */
 	first = j->first;

@@ -5,9 +5,16 @@
  *
  * A block may stand in several entries.  The table leads to the newest; each one leads to the next
  * newer.  Sections are freed from the oldest on, so an entry that goes has no older ones.
+ *
+ * An entry never changes: an overwrite takes a new one.  A process that is killed in the middle of
+ * it then leaves the old one, which has been acknowledged, whole; and a section that a failed
+ * commit may have written is written again as it was.  (Were it changed and that write torn,
+ * sectors of both would stand on the medium under one sequence number.)
  */
 #include <assert.h>
+#include <endian.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,24 +124,22 @@ void ti_journal_copy(const struct ti_journal *j, const struct ti_journal_entry *
 /* Start to fill the next section: no entry used. */
 static void open_section(struct ti_journal *j)
 {
+	struct ti_section_word word;
 	uint32_t i;
 
 	assert(ti_journal_free_sections(j) > 0);
 	i = ti_journal_ring(j, j->committed + j->committing + j->filled);
+	/* A successor must neither compare what is in memory now with the medium, nor take old
+	 * entries for new ones. */
+	ti_section_set_state(j->store, i, TI_SECTION_OPENING);
 	for (uint32_t n = 0; n < j->section_entries; n++)
 		ti_journal_entry_set_sector(j->geo, ti_journal_section(j, i), n, TI_JOURNAL_UNUSED);
+	word = ti_section_word(j->store, i);
+	word.state = TI_SECTION_FILLED;
+	word.turn += j->sections;
+	ti_section_set(j->store, i, word);
 	j->filled++;
 	j->fill = 0;
-}
-
-/*
- * May an entry of the section be changed?  Only if no commit has ever tried to write it: were a
- * failed commit whole on the medium after all, and the next one torn, a changed section would mix
- * both under one sequence number, and its tags and data would not match at replay.
- */
-static bool is_changeable(const struct ti_journal *j, uint32_t section)
-{
-	return distance(j, section) >= j->committed + j->committing + j->refilled;
 }
 
 static bool is_committed(const struct ti_journal *j, uint32_t section)
@@ -157,34 +162,31 @@ bool ti_journal_make_room(struct ti_journal *j, uint32_t blocks)
 	return true;
 }
 
-static bool is_open(const struct ti_journal *j, uint32_t section)
+void ti_journal_publish(struct ti_journal *j, uint64_t block)
 {
-	return j->filled > 0 && j->fill < j->section_entries &&
-	       distance(j, section) + 1 == j->committed + j->committing + j->filled;
+	const struct ti_journal_entry *e = ti_journal_find(j, block);
+	uint8_t *bytes = entry_bytes(j, section_of(j, e), number_of(j, e));
+
+	/* The last store of an entry: a kill before it leaves an unused entry, after it a whole
+	 * one.  (All entries begin at a multiple of 8 bytes.) */
+	ti_store_put((uint64_t *)(void *)bytes, htole64(block * j->geo->sectors_per_block));
 }
 
 void ti_journal_insert(struct ti_journal *j, uint64_t block, struct ti_iov_cursor *data,
-		       bool together)
+		       bool publish)
 {
 	const struct ti_geometry *geo = j->geo;
-	struct ti_journal_entry *e = ti_journal_find(j, block);
 	uint64_t sector = block * geo->sectors_per_block;
 	uint32_t i, n;
 	uint8_t *bytes, *place;
 	struct iovec piece;
 	struct ti_iov_cursor cursor;
 
-	if (e != NULL && is_changeable(j, section_of(j, e)) &&
-	    (!together || is_open(j, section_of(j, e)))) {
-		i = section_of(j, e);
-		n = number_of(j, e);
-	} else {
-		if (j->filled == 0 || j->fill == j->section_entries)
-			open_section(j);
-		i = ti_journal_ring(j, j->committed + j->committing + j->filled - 1);
-		n = j->fill++;
-		ti_journal_link(j, i, n, block);
-	}
+	if (j->filled == 0 || j->fill == j->section_entries)
+		open_section(j);
+	i = ti_journal_ring(j, j->committed + j->committing + j->filled - 1);
+	n = j->fill++;
+	ti_journal_link(j, i, n, block);
 	bytes = entry_bytes(j, i, n);
 	place = entry_data(j, i, n);
 	ti_iov_copy_out(data, place, geo->block_size);
@@ -197,7 +199,8 @@ void ti_journal_insert(struct ti_journal *j, uint64_t block, struct ti_iov_curso
 	piece.iov_len = geo->block_size;
 	cursor = ti_iov_cursor(&piece, 1);
 	ti_hash_blocks(&j->lun->hash, sector, &cursor, 1, bytes + ti_journal_entry_tag_offset(geo));
-	ti_journal_entry_set_sector(geo, ti_journal_section(j, i), n, sector);
+	if (publish)
+		ti_journal_publish(j, block);
 	j->insertions++;
 }
 
@@ -215,6 +218,7 @@ void ti_journal_release(struct ti_journal *j, uint32_t count)
 			e->used = false;
 			j->used_entries--;
 		}
+		ti_section_set_state(j->store, j->first, TI_SECTION_CLEAN);
 		j->first = ti_journal_ring(j, 1);
 		j->committed--;
 	}
@@ -278,8 +282,6 @@ static int allocate(struct ti_journal *j, bool *locked)
 	j->table_shift = 64 - log2;
 	j->table_bytes = buckets * sizeof(*j->table);
 	j->table = ti_memory_get(j->table_bytes, locked);
-	j->memory_bytes = (size_t)j->sections * j->section_bytes;
-	j->memory = ti_memory_get(j->memory_bytes, locked);
 	if (ti_seal_encrypts(j->lun->seal)) {
 		j->sealed_bytes = (size_t)j->sections * j->section_bytes;
 		j->sealed = ti_memory_get(j->sealed_bytes, locked);
@@ -292,7 +294,7 @@ static int allocate(struct ti_journal *j, bool *locked)
 	j->ops = ti_memory_get(j->ops_bytes, locked);
 	j->tags_bytes = TI_JOURNAL_OPS * (size_t)TI_JOURNAL_TAGS;
 	j->tags = ti_memory_get(j->tags_bytes, locked);
-	if (!j->table || !j->memory || !j->entry || !j->ops || !j->tags)
+	if (!j->table || !j->entry || !j->ops || !j->tags)
 		return -ENOMEM;
 	for (unsigned i = 0; i < TI_JOURNAL_OPS; i++) {
 		j->ops[i].journal = j;
@@ -302,14 +304,16 @@ static int allocate(struct ti_journal *j, bool *locked)
 	return 0;
 }
 
-int ti_journal_alloc(struct ti_lun *lun, bool *locked, struct ti_journal **journal)
+int ti_journal_alloc(struct ti_lun *lun, const char *path, struct ti_journal **journal,
+		     struct ti_error *error)
 {
+	const struct ti_store_pair pair = ti_lun_store_pair(lun);
 	struct ti_journal *j = calloc(1, sizeof(*j));
 	uint64_t entries;
 	int err;
 
 	if (j == NULL)
-		return -ENOMEM;
+		return ti_error_set(error, -ENOMEM, "out of memory");
 	j->lun = lun;
 	j->geo = &lun->geo;
 	j->ids = ti_seal_ids(lun->seal);
@@ -331,11 +335,19 @@ int ti_journal_alloc(struct ti_lun *lun, bool *locked, struct ti_journal **journ
 	 * are the pieces of a section that hold a request's blocks. */
 	j->run_blocks -= j->run_blocks % (lun->io_align / lun->geo.block_size);
 	/* Entry numbers + 1 must fit 32 bits, and memory must be addressable. */
-	err = entries >= UINT32_MAX ? -ENOMEM : allocate(j, locked);
+	err = entries >= UINT32_MAX ? -ENOMEM : allocate(j, &lun->locked_memory);
+	if (err != 0)
+		ti_error_set(error, err, "out of memory for a journal of %" PRIu32 " sections",
+			     j->sections);
+	else
+		err = ti_journal_store_open(path, &pair, lun->read_only, &lun->log,
+					    &lun->locked_memory, &j->store, error);
 	if (err != 0) {
 		ti_journal_free(j);
 		return err;
 	}
+	j->memory = j->store->memory;
+	j->memory_bytes = j->store->memory_bytes;
 	*journal = j;
 	return 0;
 }
@@ -348,7 +360,7 @@ void ti_journal_free(struct ti_journal *j)
 	ti_memory_put(j->ops, j->ops_bytes);
 	ti_memory_put(j->entry, j->entry_bytes);
 	ti_memory_put(j->sealed, j->sealed_bytes);
-	ti_memory_put(j->memory, j->memory_bytes);
+	ti_journal_store_close(j->store);
 	ti_memory_put(j->table, j->table_bytes);
 	free(j);
 }

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -59,23 +60,38 @@ static int read_superblock(struct ti_lun *lun, uint64_t start_sector, struct ti_
 	return err;
 }
 
-int ti_lun_empty_journal(struct ti_lun *lun, struct ti_error *error)
+static int empty_journal(struct ti_lun *lun, const char *path, struct ti_error *error)
 {
-	struct ti_journal_summary summary;
-	bool locked;
-	int err = ti_journal_scan_sealed(lun->queue, &lun->geo, lun->seal, &summary, error);
+	int err = ti_journal_alloc(lun, path, &lun->journal, error);
 
-	if (err != 0 || summary.state == TI_JOURNAL_EMPTY)
-		return err;
-	err = ti_journal_alloc(lun, &locked, &lun->journal);
 	if (err != 0)
-		return ti_error_set(error, err, "out of memory to replay the journal");
+		return err;
 	lun->policy = &ti_policy_journal; /* it runs the engine */
 	err = ti_journal_start(lun->journal, false, error);
 	if (err != 0)
 		return err; /* the caller waits for what is under way, and frees all */
 	lun->policy->close(lun);
 	lun->policy = &ti_policy_direct;
+	return 0;
+}
+
+int ti_lun_empty_journal(struct ti_lun *lun, struct ti_error *error)
+{
+	struct ti_journal_summary summary;
+	char *path = NULL;
+	int err;
+
+	if (lun->store_path != NULL && asprintf(&path, "%s" TI_STORE_JOURNAL, lun->store_path) < 0)
+		return ti_error_set(error, -ENOMEM, "out of memory");
+	if (ti_journal_store_exists(path)) {
+		/* A runner was killed that served the pair in mode journal. */
+		err = empty_journal(lun, path, error);
+	} else {
+		err = ti_journal_scan_sealed(lun->queue, &lun->geo, lun->seal, &summary, error);
+		if (err == 0 && summary.state != TI_JOURNAL_EMPTY)
+			err = empty_journal(lun, NULL, error);
+	}
+	free(path);
 	return err;
 }
 

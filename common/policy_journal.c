@@ -7,7 +7,9 @@
  * committed; the devices get it later, from the journal.  A read takes a block from its newest
  * entry if it has one, without checking it, else from the data device with its tag.
  */
-#include <inttypes.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "journal.h"
 
@@ -83,11 +85,15 @@ static void insert(struct ti_slot *slot)
 		if (ti_ops[req->op].repeats) {
 			struct ti_iov_cursor same = ti_part_same(slot, n);
 
-			ti_journal_insert(j, first_block(slot) + n, &same, false);
+			ti_journal_insert(j, first_block(slot) + n, &same, true);
 		} else {
-			ti_journal_insert(j, first_block(slot) + n, &slot->cursor, together);
+			ti_journal_insert(j, first_block(slot) + n, &slot->cursor,
+					  !together || n > 0);
 		}
 	}
+	/* The first entry last: a kill leaves all of them or none. */
+	if (together)
+		ti_journal_publish(j, first_block(slot));
 	slot->step = ti_part_done;
 	slot->pending = 1;
 	ti_slot_ready(slot);
@@ -147,13 +153,14 @@ static uint64_t atomic_sectors(const struct ti_lun *lun)
 
 static int open_journal(struct ti_lun *lun, struct ti_error *error)
 {
-	int err = ti_journal_alloc(lun, &lun->locked_memory, &lun->journal);
+	char *path = NULL;
+	int err;
 
-	if (err != 0)
-		return ti_error_set(error, err,
-				    "out of memory for a journal of %" PRIu32 " sections",
-				    lun->geo.journal_sections);
-	return 0;
+	if (lun->store_path != NULL && asprintf(&path, "%s" TI_STORE_JOURNAL, lun->store_path) < 0)
+		return ti_error_set(error, -ENOMEM, "out of memory");
+	err = ti_journal_alloc(lun, path, &lun->journal, error);
+	free(path);
+	return err;
 }
 
 static int start(struct ti_lun *lun, struct ti_error *error)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
 /* Copyright (c) 2026 The tcmu-integrity authors */
 /* See world.h. */
+#include "store_file.h"
 #include "world.h"
 
 #include <errno.h>
@@ -271,6 +272,15 @@ struct ti_lun_options world_lun_options(const struct world_shape *shape,
 	};
 }
 
+void world_drop_store(const char *store)
+{
+	char journal[256];
+
+	(void)snprintf(journal, sizeof(journal), "%s" TI_STORE_JOURNAL, store);
+	unlink(store);
+	unlink(journal);
+}
+
 static int try_open(struct world *w, struct ti_error *error)
 {
 	struct ti_lun_options options = world_lun_options(&w->schedule->shape, w->mode, w->store);
@@ -303,7 +313,7 @@ static void open_lun(struct world *w, char mode)
 		faults_none(&w->faults);
 		sim_power_cut(w->sim);
 		ti_lun_abandon(w->lun);
-		unlink(w->store);
+		world_drop_store(w->store);
 	}
 	if (try_open(w, &error) != 0)
 		violation("open in mode %c: %s", mode, error.text);
@@ -379,7 +389,7 @@ static void power_cut(struct world *w, char mode)
 	ti_lun_abandon(w->lun);
 	/* The store is gone with the machine's memory.  A stale one must do no harm, though. */
 	if (w->schedule->shape.store && sim_chance(&w->random, 50))
-		unlink(w->store);
+		world_drop_store(w->store);
 	open_lun(w, mode);
 	world_read_all(w, w->lun, settle_cut, w);
 }
@@ -401,6 +411,14 @@ static void kill_process(struct world *w, char mode)
 	w->faults_on = false;
 	faults_none(&w->faults);
 	w->mode = world_mode_find(mode);
+	/* First, perhaps, successors that are killed while they open. */
+	while (sim_chance(&w->random, 30)) {
+		faults_vanish_after(&w->faults, 1 + (unsigned)sim_below(&w->random, 40));
+		(void)try_open(w, &error);
+		faults_none(&w->faults);
+		sim_kill(w->sim);
+		ti_lun_abandon(w->lun);
+	}
 	if (try_open(w, &error) != 0)
 		violation("open in mode %c after a kill: %s", mode, error.text);
 	world_read_all(w, w->lun, settle_kill, w);
@@ -564,7 +582,7 @@ static void begin(struct world *w)
 			abort();
 	}
 	make_devices(w);
-	unlink(w->store);
+	world_drop_store(w->store);
 	open_lun(w, s->mode);
 }
 
@@ -578,7 +596,7 @@ static void end(struct world *w)
 		free(w->op[i].acknowledged);
 	model_free(&w->model);
 	sim_queue_free(w->sim);
-	unlink(w->store);
+	world_drop_store(w->store);
 }
 
 void world_run(const struct schedule *s, const char *store, bool verbose,

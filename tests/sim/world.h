@@ -79,6 +79,9 @@ void world_read_all(const struct world *w, struct ti_lun *lun,
 /* world_main.c is told where a world has got to, for whoever must say where it ended. */
 void world_at_step(uint32_t id);
 
+/* Remove the store's files. */
+void world_drop_store(const char *store);
+
 /* world_look.c: judge what a power cut or a kill at this moment could leave. */
 void world_look(struct world *w);
 

@@ -8,6 +8,7 @@
  * they are opened, up to several times.  What was seen must then last: through another cut, through
  * a clean close, and in any mode.
  */
+#include "store_file.h"
 #include "world.h"
 
 #include <fcntl.h>
@@ -37,22 +38,16 @@ static int fault(void *ctx, const struct ti_io *io)
 	return faults_hit(&l->faults, &l->world->random, io, 0);
 }
 
-/* Unless it is a kill: the file dies with the machine's memory.  A stale one must do no harm. */
-static void copy_store(struct look *l, bool must)
+/* Returns whether there was one. */
+static bool copy_file(const char *from_path, const char *to_path)
 {
-	struct world *w = l->world;
+	int from = open(from_path, O_RDONLY | O_CLOEXEC), to;
 	uint8_t buf[65536];
-	int from, to;
 	ssize_t n;
 
-	unlink(l->store);
-	l->broken = false;
-	if (!w->schedule->shape.store || !(must || sim_chance(&w->random, 50)))
-		return;
-	from = open(w->store, O_RDONLY | O_CLOEXEC);
 	if (from < 0)
-		return; /* the engine has none */
-	to = open(l->store, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		return false;
+	to = open(to_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	while (to >= 0 && (n = read(from, buf, sizeof(buf))) > 0)
 		if (write(to, buf, (size_t)n) != n)
 			abort();
@@ -60,7 +55,24 @@ static void copy_store(struct look *l, bool must)
 		abort();
 	close(from);
 	close(to);
-	l->broken = w->flush_broken;
+	return true;
+}
+
+/* Unless it is a kill: the files die with the machine's memory.  Stale ones must do no harm. */
+static void copy_store(struct look *l, bool must)
+{
+	struct world *w = l->world;
+	char from[256], to[256];
+
+	world_drop_store(l->store);
+	l->broken = false;
+	if (!w->schedule->shape.store || !(must || sim_chance(&w->random, 50)))
+		return;
+	(void)snprintf(from, sizeof(from), "%s" TI_STORE_JOURNAL, w->store);
+	(void)snprintf(to, sizeof(to), "%s" TI_STORE_JOURNAL, l->store);
+	(void)copy_file(from, to);
+	if (copy_file(w->store, l->store))
+		l->broken = w->flush_broken;
 }
 
 static int try_open(struct look *l, const struct world_mode *mode, struct ti_error *error)
@@ -165,7 +177,7 @@ static void check_cut(struct look *l)
 		(void)try_open(l, mode, &error);
 		faults_none(&l->faults);
 		cut(l);
-		unlink(l->store);
+		world_drop_store(l->store);
 		l->broken = false;
 		w->counts->cut_again++;
 	}
@@ -204,11 +216,21 @@ static void check_kill(struct look *l)
 	sim_reseed(l->sim, sim_random(&w->random));
 	sim_kill(l->sim);
 	copy_store(l, true);
+	while (sim_chance(&w->random, 25)) {
+		struct ti_error error;
+
+		faults_vanish_after(&l->faults, 1 + (unsigned)sim_below(&w->random, 40));
+		(void)try_open(l, any_mode(l), &error);
+		faults_none(&l->faults);
+		sim_kill(l->sim);
+		ti_lun_abandon(l->lun);
+		l->lun = NULL;
+	}
 	open_lun(l, mode, "after a kill");
 	world_read_all(w, l->lun, judge_kill, l);
 	flushed = flushed && flush(l);
 	cut(l);
-	unlink(l->store);
+	world_drop_store(l->store);
 	l->broken = false;
 	open_lun(l, mode, "after a kill and a power cut");
 	world_read_all(w, l->lun, flushed ? judge_same : judge_cut, l);
@@ -263,7 +285,7 @@ void world_look(struct world *w)
 	if (s->store || (!w->flush_broken && !w->mode->outlives_process))
 		for (uint32_t n = 0; n < (s->looks + 3) / 4; n++)
 			check_kill(&l);
-	unlink(l.store);
+	world_drop_store(l.store);
 	sim_queue_free(l.sim);
 	free(l.seen);
 }

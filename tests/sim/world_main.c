@@ -474,9 +474,9 @@ int main(int argc, char **argv)
 	}
 	(void)snprintf(o.store, sizeof(o.store), "%s/store", dir);
 	status = run(&o);
-	unlink(o.store);
+	world_drop_store(o.store);
 	(void)snprintf(o.store, sizeof(o.store), "%s/store-look", dir);
-	unlink(o.store);
+	world_drop_store(o.store);
 	rmdir(dir);
 	return status;
 }

@@ -17,7 +17,7 @@ const struct world_mode world_modes[] = {
 	  .cut_parts_tag = true,
 	  .outlives_process = true,
 	  .write_errors_reach_writes = true },
-	{ .letter = 'J', .mode = TI_MODE_JOURNAL },
+	{ .letter = 'J', .mode = TI_MODE_JOURNAL, .outlives_process = true },
 };
 const unsigned world_mode_count = sizeof(world_modes) / sizeof(world_modes[0]);
 

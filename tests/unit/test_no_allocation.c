@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -96,7 +97,7 @@ void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 }
 
 struct fixture {
-	char data[32], meta[32];
+	char data[32], meta[32], store[48];
 	struct ti_queue *queue;
 	struct ti_lun *lun;
 	uint8_t *buffers;
@@ -113,22 +114,27 @@ static void make_file(char *name, off_t size)
 	close(fd);
 }
 
-static void open_engine(struct fixture *f, enum ti_backend backend, const char *hash)
+static void open_engine(struct fixture *f, enum ti_backend backend, enum ti_mode mode,
+			const char *hash)
 {
 	struct ti_pair_options pair = { .data_path = f->data,
 					.meta_path = f->meta,
 					.backend = backend };
 	struct ti_format_options format = { .hash = ti_hash_find(hash), .fill = TI_FORMAT_WIPE };
 	/* A small cache and a short commit time: lines come and go, and ticks find work. */
-	struct ti_lun_options options = { .cache_bytes = 256U << 10,
+	struct ti_lun_options options = { .mode = mode,
+					  .cache_bytes = 256U << 10,
 					  .commit_time_ms = 2,
-					  .hash = hash };
+					  .hash = hash,
+					  .store_path = f->store };
 	static const struct ti_log quiet;
 	static const struct ti_progress unseen;
 	struct ti_format_plan plan;
 	struct ti_error error = { 0 };
 	struct ti_secret *key = NULL;
 
+	/* On tmpfs, as in earnest. */
+	(void)snprintf(f->store, sizeof(f->store), "/dev/shm/ti-alloc-%d", (int)getpid());
 	make_file(f->data, DATA_SIZE);
 	make_file(f->meta, 16 << 20);
 	if (ti_pair_open(&pair, &quiet, &f->queue, &error) != 0)
@@ -219,13 +225,15 @@ static unsigned run_requests(struct fixture *f, unsigned requests)
 	return failed;
 }
 
-static void count_allocations(enum ti_backend backend, const char *hash, unsigned requests)
+static void count_allocations(enum ti_backend backend, enum ti_mode mode, const char *hash,
+			      unsigned requests)
 {
 	struct fixture f;
 	struct ti_lun_stats stats;
 	unsigned failed, counted;
 
-	open_engine(&f, backend, hash);
+	open_engine(&f, backend, mode, hash);
+	assert_int_equal(access(f.store, F_OK), 0);
 	atomic_store(&allocations, 0);
 	atomic_store(&counting, true);
 	failed = run_requests(&f, requests);
@@ -240,18 +248,21 @@ static void count_allocations(enum ti_backend backend, const char *hash, unsigne
 		    stats.flushes > requests / 20);
 	assert_true(stats.tag_lines_read > requests / 1000 &&
 		    stats.tag_lines_written > requests / 100);
+	assert_int_equal(access(f.store, F_OK), -1);
 }
 
 static void uring_requests_allocate_nothing(void **state)
 {
 	(void)state;
-	count_allocations(TI_BACKEND_URING, "crc32c", REQUESTS);
+	count_allocations(TI_BACKEND_URING, TI_MODE_DIRECT, "crc32c", REQUESTS);
+	count_allocations(TI_BACKEND_URING, TI_MODE_JOURNAL, "crc32c", REQUESTS);
 }
 
 static void thread_pool_requests_allocate_nothing(void **state)
 {
 	(void)state;
-	count_allocations(TI_BACKEND_THREADS, "crc32c", REQUESTS);
+	count_allocations(TI_BACKEND_THREADS, TI_MODE_DIRECT, "crc32c", REQUESTS);
+	count_allocations(TI_BACKEND_THREADS, TI_MODE_JOURNAL, "crc32c", REQUESTS);
 }
 
 static void no_digest_allocates(void **state)
@@ -279,7 +290,7 @@ static void no_digest_allocates(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		count_allocations(TI_BACKEND_AUTO, names[i], REQUESTS / 25);
+		count_allocations(TI_BACKEND_AUTO, TI_MODE_DIRECT, names[i], REQUESTS / 25);
 }
 
 static void the_counter_counts(void **state)
