@@ -230,7 +230,8 @@ bool ti_journal_verify(struct ti_journal *j, uint32_t i, uint32_t n, uint64_t se
 
 /**
  * Take over the ring that the store has inherited, if it is sound and the medium still is what it
- * says; else nothing of it is believed, and the store is dropped.  Writes nothing.  Blocks.
+ * says; else nothing of it is believed, and the store is dropped.  Writes nothing: the caller
+ * commits what was not.  Blocks.
  * Returns 1 if the ring is taken over, 0 if it is not, or negative errno with a sentence in @error:
  * what the metadata device said, -EUCLEAN if the open is read-only and the ring holds writes; then
  * the store is as it was.

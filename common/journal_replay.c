@@ -245,18 +245,27 @@ static bool all_committed(const struct ti_journal *j)
 	return !j->commit_running && (j->filled == 0 || j->commit_failed);
 }
 
+/* What a killed predecessor had only acknowledged becomes durable. */
+static int commit_all(struct ti_journal *j, struct ti_error *error)
+{
+	if (j->filled == 0)
+		return 0;
+	j->commit_wanted = true;
+	run_until(j, all_committed);
+	if (j->filled == 0)
+		return 0;
+	return ti_error_set(error, j->commit_result.err,
+			    "cannot commit the writes that a killed tcmu-runner left for %s: %s; "
+			    "they are kept for the next open",
+			    meta_name(j), strerror(-j->commit_result.err));
+}
+
 /* A ring that was taken over, for a mode that has none: into its places, and erase it. */
 static int settle(struct ti_journal *j, struct ti_error *error)
 {
 	unsigned newest;
-	int err = 0;
+	int err = write_out(j);
 
-	j->commit_wanted = true;
-	run_until(j, all_committed);
-	if (j->filled > 0)
-		err = j->commit_result.err;
-	if (err == 0)
-		err = write_out(j);
 	if (err != 0)
 		return ti_error_set(error, err,
 				    "cannot write out the journal that a killed tcmu-runner left "
@@ -322,11 +331,9 @@ int ti_journal_start(struct ti_journal *j, bool keep, struct ti_error *error)
 		err = ti_journal_resume(j, error);
 	if (err < 0)
 		return err;
-	if (err > 0 && !keep)
-		return settle(j, error);
 	if (err > 0) {
-		j->commit_wanted = j->filled > 0; /* acknowledged long ago: soon */
-		return 0;
+		err = commit_all(j, error);
+		return err != 0 || keep ? err : settle(j, error);
 	}
 	err = start_afresh(j, keep, error);
 	if (err == 0 && keep)

@@ -24,7 +24,7 @@
 #include "memory.h"
 
 #define CHUNK_BYTES (1U << 20)
-#define MAX_TURN    (UINT64_MAX >> 16) /* far from the end of what a word can say */
+#define MAX_TURN    (TI_SECTION_MAX_TURN / 2) /* far from the end of what a word can say */
 
 /* The ring as the words tell it. */
 struct ring {

@@ -62,19 +62,33 @@ struct ti_section_word {
 	uint64_t turn; /* sections are filled in this order */
 };
 
+/* A word: check (12 bits), turn (47), state (3), seq (2). */
+#define TI_SECTION_MAX_TURN ((1ULL << 47) - 1)
+
+static inline uint64_t ti_section_check(uint32_t i, uint64_t word)
+{
+	word &= (1ULL << 52) - 1;
+	return (word + i + 1) * 0x9e3779b97f4a7c15ULL >> 52 << 52;
+}
+
+/** A word that nobody has set like this has state 0. */
 static inline struct ti_section_word ti_section_word(const struct ti_journal_store *s, uint32_t i)
 {
 	uint64_t word = __atomic_load_n(&s->word[i], __ATOMIC_RELAXED);
 
-	return (struct ti_section_word){ .state = (enum ti_section_state)(word >> 2 & 0x3f),
+	if (ti_section_check(i, word) != word >> 52 << 52)
+		return (struct ti_section_word){ .state = (enum ti_section_state)0 };
+	return (struct ti_section_word){ .state = (enum ti_section_state)(word >> 2 & 7),
 					 .seq = (uint8_t)(word & 3),
-					 .turn = word >> 8 };
+					 .turn = word >> 5 & TI_SECTION_MAX_TURN };
 }
 
 /** io path. */
 static inline void ti_section_set(struct ti_journal_store *s, uint32_t i, struct ti_section_word w)
 {
-	ti_store_put(&s->word[i], w.turn << 8 | (uint64_t)w.state << 2 | (w.seq & 3));
+	uint64_t word = (w.turn & TI_SECTION_MAX_TURN) << 5 | (uint64_t)w.state << 2 | (w.seq & 3);
+
+	ti_store_put(&s->word[i], ti_section_check(i, word) | word);
 }
 
 static inline void ti_section_set_state(struct ti_journal_store *s, uint32_t i,

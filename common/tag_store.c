@@ -289,8 +289,11 @@ static bool rescue_line(struct rescue *r, uint64_t index)
 			if (n > 0)
 				changed |= rescue_run(r, base, block, n);
 		}
-		for (unsigned slot = 0; changed && slot < 2; slot++)
-			if ((base + slot) * TI_LINE_BYTES < r->area_on_disk &&
+		/* The file's own lines also if nothing changes: an earlier rescue may have written
+		 * them, and the flush that was to cover them failed. */
+		for (unsigned slot = 0; slot < 2; slot++)
+			if ((changed || find_old(r, base + slot) != NULL) &&
+			    (base + slot) * TI_LINE_BYTES < r->area_on_disk &&
 			    !io(r, TI_IO_WRITE, TI_META,
 				r->geo->tag_offset + (base + slot) * TI_LINE_BYTES,
 				r->disk + slot * TI_LINE_BYTES, line_bytes(r, base + slot)))
@@ -304,7 +307,7 @@ static bool rescue_all(struct rescue *r)
 	for (size_t i = 0; i < r->index_lines; i++)
 		if (!rescue_line(r, r->index[i].place - 1))
 			return false;
-	/* Also if nothing was to be done: an earlier rescue may have failed to flush. */
+
 	return r->index_lines == 0 || io(r, TI_IO_FLUSH, TI_META, 0, NULL, 0);
 }
 

@@ -7,13 +7,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -51,6 +55,10 @@ static struct sim_lun *with_store(uint32_t sections, unsigned watermark)
 	unlink(path);
 	unlink(ring);
 	l->options.store_path = path;
+	/* Many opens, each of which makes its memory present. */
+	l->options.queue_depth = 4;
+	l->options.bounce_buffers = 1;
+	l->options.max_part_bytes = 32U << 10;
 	if (sim_lun_open(l) != 0)
 		fail_msg("%s", l->error.text);
 	sim_ok(l, sim_flush(l));
@@ -65,7 +73,10 @@ static bool there_is_a_file(void)
 
 static void kill_runner(struct sim_lun *l)
 {
+	for (struct sim_req *r = l->reqs; r != NULL; r = r->next)
+		r->back = true; /* nobody waits any more */
 	sim_kill(l->sim);
+	sim_hold(l->sim, false);
 	ti_lun_abandon(l->lun);
 	l->lun = NULL;
 	sim_forget(l);
@@ -100,22 +111,22 @@ static void successors_flush_covers_it(void **state)
 	sim_lun_free(l);
 }
 
-static void takeover_writes_nothing_and_can_be_repeated(void **state)
+static void takeover_writes_to_the_journal_only_and_once(void **state)
 {
 	struct sim_lun *l = with_store(4, 99);
 
 	(void)state;
-	sim_ok(l, sim_write(l, 7, 9, 1));
+	sim_ok(l, sim_write(l, 7, 5, 1));
 	sim_ok(l, sim_flush(l));
-	sim_ok(l, sim_write(l, 10, 9, 2));
+	sim_ok(l, sim_write(l, 10, 5, 2));
 	for (unsigned i = 0; i < 5; i++) {
 		kill_runner(l);
 		assert_int_equal(sim_lun_open(l), 0);
-		assert_int_equal(sim_started(l, TI_META, TI_IO_WRITE), 0);
+		assert_int_equal(sim_started(l, TI_META, TI_IO_WRITE), i == 0);
 		assert_int_equal(sim_started(l, TI_DATA, TI_IO_WRITE), 0);
 	}
 	sim_reads(l, 7, 3, 1);
-	sim_reads(l, 10, 9, 2);
+	sim_reads(l, 10, 5, 2);
 	sim_lun_free(l);
 }
 
@@ -294,7 +305,8 @@ static void mode_direct_that_is_cut_can_be_repeated(void **state)
 	}
 }
 
-static void power_cut_after_the_takeover_keeps_what_was_flushed(void **state)
+/* The initiator may have read it from the successor. */
+static void what_was_taken_over_is_durable(void **state)
 {
 	struct sim_lun *l = with_store(4, 99);
 
@@ -304,13 +316,35 @@ static void power_cut_after_the_takeover_keeps_what_was_flushed(void **state)
 	sim_ok(l, sim_write(l, 10, 9, 2));
 	kill_runner(l);
 	assert_int_equal(sim_lun_open(l), 0);
-	sim_hold(l->sim, true);
-	sim_go(l); /* the commit of what was taken over is under way */
-	assert_int_equal(sim_count(l->sim, TI_META, TI_IO_WRITE), 1);
 	unlink(ring);
 	sim_lun_cut(l);
 	sim_reads(l, 7, 3, 1);
+	sim_reads(l, 10, 9, 2);
 	sim_lun_free(l);
+}
+
+static void takeover_whose_commit_fails_is_repeated(void **state)
+{
+	static const enum ti_io_op op[] = { TI_IO_WRITE, TI_IO_FLUSH };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct sim_lun *l = with_store(4, 99);
+
+		sim_ok(l, sim_write(l, 10, 9, 2));
+		kill_runner(l);
+		sim_fail(l, TI_META, op[i], l->geo.journal_offset, 1);
+		assert_int_equal(sim_lun_open(l), -EIO);
+		print_message("%s\n", l->error.text);
+		assert_true(there_is_a_file());
+		assert_int_equal(sim_lun_open(l), 0);
+		sim_reads(l, 10, 9, 2);
+		sim_ok(l, sim_flush(l));
+		unlink(ring);
+		sim_lun_cut(l);
+		sim_reads(l, 10, 9, 2);
+		sim_lun_free(l);
+	}
 }
 
 /* --- when it is not believed --- */
@@ -545,6 +579,171 @@ static void file_is_for_its_owner_only_and_no_link_is_followed(void **state)
 	sim_lun_free(l);
 }
 
+/* --- killed in the middle of a write --- */
+
+/*
+ * A child does the write and is stopped after every instruction; whenever one has changed the file,
+ * the file is what a kill at that moment leaves, and a successor is let loose on a copy of it.  The
+ * child does no I/O, so the devices are as they were for both.
+ */
+struct victim {
+	struct sim_lun *l;
+	uint8_t *map, *seen; /* the file; as it was at the last look */
+	size_t bytes;
+	unsigned looks;
+};
+
+static void map_ring(struct victim *v)
+{
+	int fd = open(ring, O_RDONLY);
+	struct stat st;
+
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	v->bytes = (size_t)st.st_size;
+	v->map = mmap(NULL, v->bytes, PROT_READ, MAP_SHARED, fd, 0);
+	assert_true(v->map != MAP_FAILED);
+	close(fd);
+	v->seen = malloc(v->bytes);
+	assert_non_null(v->seen);
+	memcpy(v->seen, v->map, v->bytes);
+}
+
+static void unmap_ring(struct victim *v)
+{
+	munmap(v->map, v->bytes);
+	free(v->seen);
+}
+
+/* Blocks from @first on hold version @before, or, from the first that does not, @after; @whole:
+ * all of them the same.  What @l has written before is there. */
+static void successor_finds(struct victim *v, uint32_t first, uint32_t count, uint32_t before,
+			    uint32_t after, bool whole)
+{
+	struct sim_lun *l = v->l, *next = sim_journal_make(4, 50);
+	struct ti_lun_options options = l->options;
+	uint32_t changed = 0;
+	FILE *f = fopen(other, "w");
+	char name[sizeof(other) + 16];
+
+	assert_non_null(f);
+	(void)fclose(f);
+	(void)snprintf(name, sizeof(name), "%s.journal", other);
+	f = fopen(name, "w");
+	assert_non_null(f);
+	assert_int_equal(fwrite(v->seen, 1, v->bytes, f), v->bytes);
+	(void)fclose(f);
+	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++) {
+		memcpy(sim_contents(next->sim, dev), sim_contents(l->sim, dev),
+		       sim_as_queue(l->sim)->dev[dev].size);
+		sim_settle(next->sim, dev);
+	}
+	next->options = options;
+	next->options.store_path = other;
+	if (sim_lun_open(next) != 0)
+		fail_msg("%s", next->error.text);
+	assert_int_equal(sim_logged(next, "is continued"), 1);
+	for (uint32_t n = first; n < first + count; n++) {
+		struct sim_req *r = sim_read(next, n, 1);
+
+		sim_ok(next, r);
+		if (sim_holds(next, r, after))
+			changed++;
+		else if (!sim_holds(next, r, before))
+			fail_msg("block %u is neither old nor new", n);
+	}
+	assert_true(!whole || changed == 0 || changed == count);
+	sim_reads(next, 900, 5, 77);
+	assert_int_equal(sim_lun_close(next), 0);
+	sim_lun_free(next);
+	unlink(other);
+	unlink(name);
+	v->looks++;
+}
+
+/* The ring has made laps, so that the section that is opened held other blocks; and there is an
+ * acknowledged version that no commit has tried to write. */
+static struct sim_lun *before_the_kill(void)
+{
+	struct sim_lun *l = with_store(4, 50);
+
+	for (uint32_t lap = 0; lap < 6; lap++) {
+		sim_ok(l, sim_write(l, 100, 16, 50 + lap));
+		sim_ok(l, sim_flush(l));
+		while (sim_under_way(l->sim) > 0)
+			sim_go(l);
+	}
+	sim_ok(l, sim_write(l, 900, 5, 77));
+	sim_ok(l, sim_write(l, 10, 2, 1));
+	return l;
+}
+
+/* Overwrite blocks 10 and 11, the second of them in a new section; never returns. */
+static void be_the_victim(unsigned flags)
+{
+	struct sim_lun *l = before_the_kill();
+	struct sim_req *r = sim_prepare(l, TI_REQ_WRITE, 10, 2, 2);
+
+	r->req.flags = flags;
+	sim_submit(l, r);
+	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
+		_exit(1);
+	(void)raise(SIGSTOP);
+	sim_go(l);
+	_exit(r->back && r->req.result.err == 0 ? 0 : 2);
+}
+
+static void kill_at_every_instruction(unsigned flags, bool whole)
+{
+	/* Everything is the same each time: the devices are those of the child. */
+	struct victim v = { .l = before_the_kill() };
+	pid_t child;
+	int status;
+
+	ti_lun_abandon(v.l->lun);
+	v.l->lun = NULL;
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0)
+		be_the_victim(flags);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+	map_ring(&v);
+	for (;;) {
+		assert_int_equal(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL), 0);
+		assert_int_equal(waitpid(child, &status, 0), child);
+		if (!WIFSTOPPED(status) || WSTOPSIG(status) != SIGTRAP)
+			break;
+		if (memcmp(v.seen, v.map, v.bytes) == 0)
+			continue;
+		memcpy(v.seen, v.map, v.bytes);
+		successor_finds(&v, 10, 2, 1, 2, whole);
+	}
+	if (WIFSTOPPED(status)) {
+		(void)kill(child, SIGKILL);
+		(void)waitpid(child, &status, 0);
+		fail_msg("the child was stopped");
+	}
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	print_message("%u successors\n", v.looks);
+	assert_true(v.looks > 20);
+	unmap_ring(&v);
+	sim_lun_free(v.l);
+}
+
+static void write_killed_anywhere_is_whole_or_not_there(void **state)
+{
+	(void)state;
+	kill_at_every_instruction(0, false);
+}
+
+static void atomic_write_killed_anywhere_is_whole_or_not_there(void **state)
+{
+	(void)state;
+	kill_at_every_instruction(TI_REQ_ATOMIC, true);
+}
+
 /* --- a file with anything in it --- */
 
 enum { WORDS = 4096, SECTIONS = 8192, FILE_BYTES = SECTIONS + 4 * 16 * 512 };
@@ -627,7 +826,7 @@ static void garbage_words(uint8_t *file, size_t *len, unsigned n)
 /* Each word alone: another state, another number, another turn. */
 static void wrong_word(uint8_t *file, size_t *len, unsigned n)
 {
-	static const uint64_t flip[] = { 4, 8, 12, 16, 20, 1, 2, 1 << 8, 2 << 8, 1ULL << 63 };
+	static const uint64_t flip[] = { 4, 8, 64, 16, 20, 1, 2, 1 << 8, 2 << 8, 1ULL << 63 };
 	uint64_t word;
 
 	(void)len;
@@ -636,15 +835,32 @@ static void wrong_word(uint8_t *file, size_t *len, unsigned n)
 	memcpy(file + WORDS + n % 4 * 8, &word, 8);
 }
 
-static void turns_at_the_end_of_time(uint8_t *file, size_t *len, unsigned n)
+/* Sections 0 committed, 1 filled, 2 and 3 clean.  Words as the engine makes them, but no ring. */
+static void wrong_ring(uint8_t *file, size_t *len, unsigned n)
 {
-	(void)len;
-	for (size_t i = 0; i < 4; i++) {
-		uint64_t word;
+	uint64_t *words = (uint64_t *)(void *)(file + WORDS);
+	struct ti_journal_store s = { .word = words };
+	uint32_t i = n % 4;
+	struct ti_section_word w = ti_section_word(&s, i);
 
-		memcpy(&word, file + WORDS + i * 8, 8);
-		word = (word & 0xff) | ((word >> 8) + (UINT64_MAX >> 8) - 10 - n) << 8;
-		memcpy(file + WORDS + i * 8, &word, 8);
+	(void)len;
+	assert_true(w.state >= TI_SECTION_CLEAN && w.state <= TI_SECTION_COMMITTED);
+	if (n < 4)
+		w.turn++;
+	else if (n < 8)
+		w.seq++;
+	else if (n < 12)
+		w.turn = ti_section_word(&s, (i + 1) % 4).turn;
+	else if (n < 16)
+		w.state = (enum ti_section_state)(i == 0   ? TI_SECTION_FILLED
+						  : i == 1 ? TI_SECTION_CLEAN
+						  : i == 2 ? TI_SECTION_COMMITTED
+							   : TI_SECTION_OPENING);
+	ti_section_set(&s, i, w);
+	for (i = 0; n >= 16 && i < 4; i++) {
+		w = ti_section_word(&s, i);
+		w.turn += TI_SECTION_MAX_TURN - n;
+		ti_section_set(&s, i, w);
 	}
 }
 
@@ -656,8 +872,7 @@ static uint8_t *entry(uint8_t *file, uint32_t n)
 
 static void wrong_entries(uint8_t *file, size_t *len, unsigned n)
 {
-	static const uint64_t sector[] = { 1000, 1ULL << 40, UINT64_MAX >> 8, TI_JOURNAL_UNUSED,
-					   5 };
+	static const uint64_t sector[] = { 1000, 1ULL << 40, UINT64_MAX >> 8, 4, 5 };
 
 	(void)len;
 	if (n < 5)
@@ -691,10 +906,9 @@ static void spoilt_file_does_no_harm(void **state)
 		void (*spoil)(uint8_t *file, size_t *len, unsigned n);
 		unsigned times;
 	} way[] = {
-		{ cut_short, 10 },     { other_number_of_bytes, 5 },
-		{ garbage_words, 30 }, { turns_at_the_end_of_time, 3 },
-		{ wrong_entries, 20 }, { not_begun, 3 },
-		{ garbage, 18 },       { wrong_word, 40 },
+		{ cut_short, 10 },  { other_number_of_bytes, 5 }, { garbage_words, 30 },
+		{ wrong_ring, 18 }, { wrong_entries, 20 },	  { not_begun, 3 },
+		{ garbage, 18 },    { wrong_word, 40 },
 	};
 
 	(void)state;
@@ -710,14 +924,15 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(acknowledged_write_outlives_the_process),
 		cmocka_unit_test(successors_flush_covers_it),
-		cmocka_unit_test(takeover_writes_nothing_and_can_be_repeated),
+		cmocka_unit_test(takeover_writes_to_the_journal_only_and_once),
 		cmocka_unit_test(newest_of_several_versions_counts),
 		cmocka_unit_test(every_kind_of_section_is_taken_over),
 		cmocka_unit_test(commit_that_failed_before_the_kill_is_tried_again),
 		cmocka_unit_test(many_laps_with_kills_keep_everything_acknowledged),
 		cmocka_unit_test(mode_direct_brings_it_home),
 		cmocka_unit_test(mode_direct_that_is_cut_can_be_repeated),
-		cmocka_unit_test(power_cut_after_the_takeover_keeps_what_was_flushed),
+		cmocka_unit_test(what_was_taken_over_is_durable),
+		cmocka_unit_test(takeover_whose_commit_fails_is_repeated),
 		cmocka_unit_test(journal_that_somebody_else_has_used_is_left_alone),
 		cmocka_unit_test(any_change_of_the_medium_is_noticed),
 		cmocka_unit_test(ring_of_another_pair_is_dropped),
@@ -730,6 +945,8 @@ int main(void)
 		cmocka_unit_test(file_that_cannot_be_made_is_a_warning),
 		cmocka_unit_test(file_is_for_its_owner_only_and_no_link_is_followed),
 		cmocka_unit_test(spoilt_file_does_no_harm),
+		cmocka_unit_test(write_killed_anywhere_is_whole_or_not_there),
+		cmocka_unit_test(atomic_write_killed_anywhere_is_whole_or_not_there),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);

@@ -23,6 +23,7 @@
 
 static char directory[] = "./ti-store-XXXXXX";
 static char path[sizeof(directory) + 16], other[sizeof(directory) + 16];
+static char ring[sizeof(path) + 16];
 
 static int make_directory(void **state)
 {
@@ -31,6 +32,7 @@ static int make_directory(void **state)
 		return -1;
 	(void)snprintf(path, sizeof(path), "%s/store", directory);
 	(void)snprintf(other, sizeof(other), "%s/other", directory);
+	(void)snprintf(ring, sizeof(ring), "%s/store.journal", directory);
 	return 0;
 }
 
@@ -39,6 +41,7 @@ static int remove_directory(void **state)
 	(void)state;
 	unlink(path);
 	unlink(other);
+	unlink(ring);
 	return rmdir(directory);
 }
 
@@ -50,6 +53,7 @@ static struct sim_lun *with_store(const struct sim_lun_options *options)
 	if (options != NULL)
 		o = *options;
 	unlink(path);
+	unlink(ring);
 	o.lun.store_path = path;
 	return sim_lun_new(&o);
 }
@@ -414,6 +418,24 @@ static void metadata_error_during_the_rescue_refuses_the_open_and_keeps_the_file
 	}
 }
 
+/* A device that could not flush may have dropped what it had; no later flush brings it back. */
+static void tags_whose_rescue_could_not_be_flushed_are_written_again(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	sim_kill(l->sim);
+	ti_lun_abandon(l->lun);
+	l->lun = NULL;
+	sim_fail(l, TI_META, TI_IO_FLUSH, 0, 1);
+	assert_int_equal(sim_lun_open(l), -EIO);
+	assert_int_equal(sim_lun_open(l), 0);
+	for (uint32_t block = 3; block < 8; block++)
+		assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), block, 1));
+	sim_lun_free(l);
+}
+
 static void block_that_cannot_be_read_keeps_nobody_else_from_being_rescued(void **state)
 {
 	struct sim_lun *l = with_store(NULL);
@@ -748,6 +770,7 @@ int main(void)
 		cmocka_unit_test(close_that_could_not_write_the_tags_leaves_them_in_the_file),
 		cmocka_unit_test(
 			metadata_error_during_the_rescue_refuses_the_open_and_keeps_the_file),
+		cmocka_unit_test(tags_whose_rescue_could_not_be_flushed_are_written_again),
 		cmocka_unit_test(block_that_cannot_be_read_keeps_nobody_else_from_being_rescued),
 		cmocka_unit_test(file_of_another_pair_is_dropped),
 		cmocka_unit_test(damaged_block_is_not_made_good),
