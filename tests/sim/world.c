@@ -73,6 +73,11 @@ static void make_write(struct world *w, struct op *op, const struct step *step)
 
 	op->req.op = step->op == STEP_WRITE_SAME ? TI_REQ_WRITE_SAME : TI_REQ_WRITE;
 	op->req.flags = step->fua ? TI_REQ_FUA : 0;
+	if (step->op == STEP_WRITE && step->seed % 3 == 0 &&
+	    op->req.sectors <= ti_lun_atomic_sectors(w->lun)) {
+		op->req.flags |= TI_REQ_ATOMIC;
+		w->model.written[step->id].atomic = true;
+	}
 	make_memory(w, op, blocks * size);
 	for (uint32_t n = 0; n < blocks; n++)
 		model_content(&w->model, step->block + n, step->id, op->buf + n * size);

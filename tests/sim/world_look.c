@@ -183,6 +183,7 @@ static void check_cut(struct look *l)
 	}
 	open_lun(l, mode, "after a power cut");
 	world_read_all(w, l->lun, judge_cut, l);
+	model_judge_atomic(&w->model, l->seen);
 	if (sim_chance(&w->random, 25))
 		see_again(l);
 	cut(l);
@@ -228,6 +229,7 @@ static void check_kill(struct look *l)
 	}
 	open_lun(l, mode, "after a kill");
 	world_read_all(w, l->lun, judge_kill, l);
+	model_judge_atomic(&w->model, l->seen);
 	flushed = flushed && flush(l);
 	cut(l);
 	world_drop_store(l->store);

@@ -33,12 +33,13 @@ void model_init(struct model *m, const struct schedule *s)
 	m->blocks = s->shape.blocks;
 	m->block_size = s->shape.block_size;
 	m->block = calloc(m->blocks, sizeof(*m->block));
-	m->repeated = calloc(last + 1, sizeof(*m->repeated));
-	if (m->block == NULL || m->repeated == NULL)
+	m->written = calloc(last + 1, sizeof(*m->written));
+	if (m->block == NULL || m->written == NULL)
 		abort();
 	for (unsigned i = 0; i < s->steps; i++)
-		m->repeated[s->step[i].id] =
-			(struct repeated){ s->step[i].block, step_period(&s->step[i]) };
+		m->written[s->step[i].id] = (struct written){ .first = s->step[i].block,
+							      .count = s->step[i].count,
+							      .period = step_period(&s->step[i]) };
 	for (uint32_t n = 0; n < m->blocks; n++)
 		set_version(&m->block[n], 0, DONE);
 }
@@ -48,13 +49,13 @@ void model_free(struct model *m)
 	for (uint32_t n = 0; n < m->blocks; n++)
 		free(m->block[n].v);
 	free(m->block);
-	free(m->repeated);
+	free(m->written);
 }
 
 /* What the bytes of a version of a block follow from. */
 static struct sim_random content_random(const struct model *m, uint32_t block, uint32_t id)
 {
-	const struct repeated *r = &m->repeated[id];
+	const struct written *r = &m->written[id];
 	uint32_t which = r->period > 0 ? ~((block - r->first) % r->period) : block;
 
 	return (struct sim_random){ .state = ((uint64_t)id << 32) ^ which };
@@ -235,6 +236,22 @@ uint32_t model_judge_kill(const struct model *m, uint32_t n, const uint8_t *data
 		return SEEN_MISMATCH;
 	violation("block %u: %s after a kill", n,
 		  data ? "none of the versions that it may have" : "tag mismatch without a reason");
+}
+
+void model_judge_atomic(const struct model *m, const uint32_t *seen)
+{
+	for (uint32_t n = 0; n < m->blocks; n++) {
+		const struct written *w;
+
+		if (seen[n] == SEEN_MISMATCH || !m->written[seen[n]].atomic)
+			continue;
+		w = &m->written[seen[n]];
+		for (uint32_t k = w->first; k < w->first + w->count; k++)
+			if (seen[k] != SEEN_MISMATCH && seen[k] < seen[n])
+				violation("atomic write %u is there in part: block %u holds it, "
+					  "block %u holds version %u",
+					  seen[n], n, k, seen[k]);
+	}
 }
 
 void model_settle_cut(struct model *m, uint32_t n, uint32_t seen)

@@ -40,9 +40,10 @@ struct block {
 struct model {
 	struct block *block;
 	uint32_t blocks, block_size;
-	struct repeated {
-		uint32_t first, period; /* blocks; period 0: each block of the version differs */
-	} * repeated;			/* [id] */
+	struct written {
+		uint32_t first, count, period; /* period 0: each block of the version differs */
+		bool atomic;
+	} * written; /* [id] */
 };
 
 /* In place of a version's id: the block's tag did not match. */
@@ -78,6 +79,9 @@ uint32_t model_judge_read(const struct model *m, uint32_t n, uint32_t newest, co
  * version's id or SEEN_MISMATCH. */
 uint32_t model_judge_cut(const struct model *m, uint32_t n, const uint8_t *data);
 uint32_t model_judge_kill(const struct model *m, uint32_t n, const uint8_t *data);
+
+/* After either: @seen[block] holds all of each atomic write, or nothing of it. */
+void model_judge_atomic(const struct model *m, const uint32_t *seen);
 
 /* The world goes on with what was seen after a cut: nothing else can ever come back. */
 void model_settle_cut(struct model *m, uint32_t n, uint32_t seen);
