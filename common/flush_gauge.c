@@ -21,6 +21,9 @@ void ti_flush_gauge_init(struct ti_flush_gauge *g, bool volatile_cache, struct t
 		before = now;
 	}
 	*g = (struct ti_flush_gauge){ .never = volatile_cache, .dear = best > DEAR_CLOCK_NS };
+	g->max_ns = TI_FLUSH_MAX_NS;
+	if (g->dear && best < TI_FLUSH_MAX_NS && best * TI_FLUSH_MAX_READS > g->max_ns)
+		g->max_ns = best * TI_FLUSH_MAX_READS;
 }
 
 bool ti_flush_gauge_measures(struct ti_flush_gauge *g)
@@ -33,7 +36,7 @@ bool ti_flush_gauge_measures(struct ti_flush_gauge *g)
 
 void ti_flush_gauge_inline_took(struct ti_flush_gauge *g, uint64_t ns)
 {
-	if (ns <= TI_FLUSH_INLINE_MAX_NS)
+	if (ns <= g->max_ns)
 		return;
 	g->probation = TI_FLUSH_PROBATION;
 	g->unmeasured = 0; /* the next inline one is measured in any case */
@@ -41,7 +44,7 @@ void ti_flush_gauge_inline_took(struct ti_flush_gauge *g, uint64_t ns)
 
 void ti_flush_gauge_worker_took(struct ti_flush_gauge *g, uint64_t ns)
 {
-	if (ns > TI_FLUSH_WORKER_MAX_NS)
+	if (ns > 3 * g->max_ns)
 		g->probation = TI_FLUSH_PROBATION;
 	else if (g->probation > 0)
 		g->probation--;

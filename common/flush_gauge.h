@@ -17,10 +17,13 @@
 
 struct ti_clock;
 
-/** A flush that took longer is not waited for again. */
-#define TI_FLUSH_INLINE_MAX_NS 100000ULL
-/** A worker is woken first; a short flush ends within this. */
-#define TI_FLUSH_WORKER_MAX_NS 300000ULL
+/**
+ * A flush that took longer is not waited for again; a worker's may take three times as long, for it
+ * is woken first.  Where reading the clock is a slow system call, so is every other: there a flush
+ * may take as long as TI_FLUSH_MAX_READS readings.
+ */
+#define TI_FLUSH_MAX_NS	   100000ULL
+#define TI_FLUSH_MAX_READS 32U
 /** So many short ones of workers in a row earn another chance. */
 #define TI_FLUSH_PROBATION 64U
 /** Where reading the clock costs as much as a flush, so many inline ones share a measurement. */
@@ -29,6 +32,7 @@ struct ti_clock;
 struct ti_flush_gauge {
 	bool never;	     /* the device has a volatile cache */
 	bool dear;	     /* so is reading the clock */
+	uint64_t max_ns;     /* a short flush takes no longer */
 	unsigned probation;  /* short flushes that are wanted before the next inline one */
 	unsigned unmeasured; /* inline ones since the last that was measured */
 };

@@ -55,7 +55,7 @@ static void short_flushes_stay_inline_and_all_are_measured(void **state)
 	for (unsigned i = 0; i < 1000; i++) {
 		assert_true(ti_flush_gauge_inline(&g));
 		assert_true(ti_flush_gauge_measures(&g));
-		ti_flush_gauge_inline_took(&g, TI_FLUSH_INLINE_MAX_NS);
+		ti_flush_gauge_inline_took(&g, TI_FLUSH_MAX_NS);
 	}
 }
 
@@ -65,7 +65,7 @@ static void one_long_flush_sends_the_next_to_a_worker(void **state)
 
 	(void)state;
 	ti_flush_gauge_inline_took(&g, SHORT_NS);
-	ti_flush_gauge_inline_took(&g, TI_FLUSH_INLINE_MAX_NS + 1);
+	ti_flush_gauge_inline_took(&g, TI_FLUSH_MAX_NS + 1);
 	assert_false(ti_flush_gauge_inline(&g));
 }
 
@@ -74,10 +74,10 @@ static void short_flushes_of_workers_bring_it_back(void **state)
 	struct ti_flush_gauge g = gauge(false, 20);
 
 	(void)state;
-	ti_flush_gauge_inline_took(&g, TI_FLUSH_INLINE_MAX_NS + 1);
+	ti_flush_gauge_inline_took(&g, TI_FLUSH_MAX_NS + 1);
 	for (unsigned i = 0; i < TI_FLUSH_PROBATION; i++) {
 		assert_false(ti_flush_gauge_inline(&g));
-		ti_flush_gauge_worker_took(&g, TI_FLUSH_WORKER_MAX_NS);
+		ti_flush_gauge_worker_took(&g, 3 * TI_FLUSH_MAX_NS);
 	}
 	assert_true(ti_flush_gauge_inline(&g));
 }
@@ -107,7 +107,10 @@ static void dear_clock_is_read_for_one_flush_in_some(void **state)
 	assert_int_equal(measured, 9);
 	/* After a long one the first that is inline again is measured. */
 	assert_true(ti_flush_gauge_measures(&g));
-	ti_flush_gauge_inline_took(&g, TI_FLUSH_INLINE_MAX_NS + 1);
+	ti_flush_gauge_inline_took(&g, 10000 * TI_FLUSH_MAX_READS);
+	assert_true(ti_flush_gauge_inline(&g));
+	ti_flush_gauge_inline_took(&g, 10000 * TI_FLUSH_MAX_READS + 1);
+	assert_false(ti_flush_gauge_inline(&g));
 	assert_true(ti_flush_gauge_measures(&g));
 }
 
