@@ -158,6 +158,15 @@ int ti_check_extent(struct ti_command *cmd, struct ti_extent extent);
 #define TI_CDB_FUA	    0x08
 #define TI_CDB_NACA	    0x04
 
+/**
+ * Is sense data to be in descriptor format, if these TI_SELECT_* are set?  D_SENSE is 1 by default
+ * where addresses need more than the fixed format's 32 bits, as in the kernel's own targets.
+ */
+static inline bool ti_wants_descriptors(const struct ti_scsi_facts *facts, unsigned bits)
+{
+	return (facts->blocks - 1 > UINT32_MAX) != !!(bits & TI_SELECT_D_SENSE);
+}
+
 /** Where the row's CDB has its count of blocks. */
 unsigned ti_count_byte(const struct ti_row *row);
 

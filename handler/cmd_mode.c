@@ -3,9 +3,9 @@
 /*
  * MODE SENSE and MODE SELECT (6) and (10).
  *
- * WCE and D_SENSE can be changed (see mode_select.h); nothing is saved.  Of all else MODE SELECT
- * accepts exactly what MODE SENSE returns, which is what tools send that change one bit and write
- * all back. It changes nothing unless all of its list is good.
+ * WCE, D_SENSE and SWP can be changed (see mode_select.h); nothing is saved.  Of all else MODE
+ * SELECT accepts exactly what MODE SENSE returns, which is what tools send that change one bit and
+ * write all back. It changes nothing unless all of its list is good.
  */
 #include "cdb.h"
 
@@ -16,6 +16,7 @@
 #include "iov.h"
 #include "sense.h"
 
+#define CONTROL	     0x0a
 #define ALL_PAGES    0x3f
 #define ALL_SUBPAGES 0xff
 
@@ -28,13 +29,19 @@ enum page_control {
 
 #define WCE	0x04
 #define D_SENSE 0x04
+#define SWP	0x08
+
+#define MAX_CHANGES 2
 
 struct page {
 	uint8_t code;
 	uint8_t len; /* bytes behind the two of the header */
 	uint8_t bytes[18];
-	uint8_t bit;   /* in bytes[0], can be changed */
-	unsigned mode; /* TI_SELECT_*: that it has been */
+	/* Bits that can be changed: in bytes[at], TI_SELECT_* that they have been. */
+	struct {
+		uint8_t at, bit;
+		unsigned mode;
+	} change[MAX_CHANGES];
 };
 
 static const struct page pages[] = {
@@ -44,33 +51,33 @@ static const struct page pages[] = {
 	{ .code = 0x08,
 	  .len = 0x12,
 	  .bytes = { [0] = WCE },
-	  .bit = WCE,
-	  .mode = TI_SELECT_WRITE_THROUGH },
+	  .change = { { 0, WCE, TI_SELECT_WRITE_THROUGH } } },
 	/* Control: GLTSD (log parameters are not saved), unrestricted reordering, TAS, and no limit
 	 * to how long a BUSY may last */
-	{ .code = 0x0a,
+	{ .code = CONTROL,
 	  .len = 0x0a,
 	  .bytes = { [0] = 0x02, [1] = 0x10, [3] = 0x40, [6] = 0xff, [7] = 0xff },
-	  .bit = D_SENSE,
-	  .mode = TI_SELECT_D_SENSE },
+	  .change = { { 0, D_SENSE, TI_SELECT_D_SENSE }, { 2, SWP, TI_SELECT_SWP } } },
 	/* Informational Exceptions: disabled */
 	{ .code = 0x1c, .len = 0x0a, .bytes = { [0] = 0x08 } },
 };
 
-#define PAGES	    (sizeof(pages) / sizeof(pages[0]))
-#define MAX_DATA    (8 + sizeof(pages)) /* of MODE SENSE */
-#define DPOFUA	    0x10
-#define SELECT_MAX  512
-#define PAGE_FORMAT 0x10
-#define SAVE_PAGES  0x01
+#define PAGES	      (sizeof(pages) / sizeof(pages[0]))
+#define MAX_DATA      (8 + sizeof(pages)) /* of MODE SENSE */
+#define DPOFUA	      0x10
+#define WRITE_PROTECT 0x80
+#define SELECT_MAX    512
+#define PAGE_FORMAT   0x10
+#define SAVE_PAGES    0x01
 
-static bool can_change(const struct page *page, const struct ti_select *mode)
+/* Promises that a restart would break are not given; see mode_select.h. */
+static bool can_change(unsigned bit, const struct ti_select *mode)
 {
-	return page->bit != 0 && (page->mode != TI_SELECT_WRITE_THROUGH || mode->kept);
+	return bit != TI_SELECT_WRITE_THROUGH || mode->kept;
 }
 
 static size_t put_page(const struct page *page, enum page_control control,
-		       const struct ti_select *mode, uint8_t *out)
+		       const struct ti_scsi_facts *facts, uint8_t *out)
 {
 	uint8_t *bytes = out + 2;
 
@@ -79,10 +86,17 @@ static size_t put_page(const struct page *page, enum page_control control,
 	memset(bytes, 0, page->len);
 	if (control != CHANGEABLE)
 		memcpy(bytes, page->bytes, page->len);
-	if (control == CHANGEABLE && can_change(page, mode))
-		bytes[0] |= page->bit;
-	if (control == CURRENT && (ti_select_bits(mode) & page->mode))
-		bytes[0] ^= page->bit;
+	if (control != CHANGEABLE && page->code == CONTROL && ti_wants_descriptors(facts, 0))
+		bytes[0] |= D_SENSE;
+	for (unsigned i = 0; i < MAX_CHANGES && page->change[i].mode != 0; i++) {
+		uint8_t *byte = &bytes[page->change[i].at], bit = page->change[i].bit;
+		unsigned mode = page->change[i].mode;
+
+		if (control == CHANGEABLE && can_change(mode, facts->mode))
+			*byte |= bit;
+		if (control == CURRENT && (ti_select_bits(facts->mode) & mode))
+			*byte ^= bit;
+	}
 	return 2U + page->len;
 }
 
@@ -93,6 +107,8 @@ int ti_cmd_mode_sense(const struct ti_row *row, struct ti_command *cmd)
 	enum page_control control = (enum page_control)(cdb[2] >> 6);
 	uint8_t code = cdb[2] & 0x3f, subpage = cdb[3];
 	uint8_t data[MAX_DATA] = { 0 };
+	bool protected = ti_select_bits(cmd->facts->mode) & TI_SELECT_SWP;
+	uint8_t specific = (uint8_t)(DPOFUA | (protected ? WRITE_PROTECT : 0));
 	size_t header = ten ? 8 : 4, len = header;
 
 	if (control == SAVED)
@@ -102,16 +118,16 @@ int ti_cmd_mode_sense(const struct ti_row *row, struct ti_command *cmd)
 		return ti_bad_field(cmd, 3, -1);
 	for (size_t i = 0; i < PAGES; i++) {
 		if (code == ALL_PAGES || code == pages[i].code)
-			len += put_page(&pages[i], control, cmd->facts->mode, data + len);
+			len += put_page(&pages[i], control, cmd->facts, data + len);
 	}
 	if (len == header)
 		return ti_bad_field(cmd, 2, 5);
 	if (ten) {
 		ti_put_be16(data, (uint16_t)(len - 2));
-		data[3] = DPOFUA;
+		data[3] = specific;
 	} else {
 		data[0] = (uint8_t)(len - 1);
-		data[2] = DPOFUA;
+		data[2] = specific;
 	}
 	return ti_answer(cmd, data, len, ten ? ti_be16(cdb + 7) : cdb[4]);
 }
@@ -135,16 +151,16 @@ static int check_page(struct ti_command *cmd, const uint8_t *list, size_t at, si
 		      unsigned *bits, size_t *next)
 {
 	uint8_t wanted[2 + sizeof(pages[0].bytes)], now[sizeof(wanted)], mask[sizeof(wanted)];
-	const struct ti_select *mode = cmd->facts->mode;
+	const struct ti_scsi_facts *facts = cmd->facts;
 
 	for (size_t i = 0; i < PAGES; i++) {
 		size_t size;
 
 		if ((list[at] & 0x7f) != pages[i].code) /* bit 7 is reserved here, bit 6 is SPF */
 			continue;
-		size = put_page(&pages[i], DEFAULTS, mode, wanted);
-		put_page(&pages[i], CHANGEABLE, mode, mask);
-		put_page(&pages[i], CURRENT, mode, now);
+		size = put_page(&pages[i], DEFAULTS, facts, wanted);
+		put_page(&pages[i], CHANGEABLE, facts, mask);
+		put_page(&pages[i], CURRENT, facts, now);
 		mask[1] = 0;
 		if (len - at < size)
 			return bad_length(cmd);
@@ -152,11 +168,16 @@ static int check_page(struct ti_command *cmd, const uint8_t *list, size_t at, si
 			if ((list[at + j] ^ now[j]) & ~mask[j])
 				return bad_parameter(cmd, at + j);
 		}
-		if (can_change(&pages[i], mode)) {
-			size_t j = at + 2U;
-			bool differs = (list[j] ^ wanted[2]) & pages[i].bit;
+		for (unsigned k = 0; k < MAX_CHANGES && pages[i].change[k].mode != 0; k++) {
+			unsigned mode = pages[i].change[k].mode;
+			size_t j = 2U + pages[i].change[k].at;
 
-			*bits = differs ? *bits | pages[i].mode : *bits & ~pages[i].mode;
+			if (!can_change(mode, facts->mode))
+				continue;
+			if ((list[at + j] ^ wanted[j]) & pages[i].change[k].bit)
+				*bits |= mode;
+			else
+				*bits &= ~mode;
 		}
 		*next = at + size;
 		return TCMU_STS_OK;
@@ -185,8 +206,7 @@ int ti_cmd_mode_select(const struct ti_row *row, struct ti_command *cmd)
 	size_t len = ten ? ti_be16(cmd->cdb + 7) : cmd->cdb[4];
 	size_t header = ten ? 8 : 4, descriptors, at;
 	uint8_t list[SELECT_MAX];
-	unsigned bits = ti_select_bits(cmd->facts->mode);
-	bool was_on = !(bits & TI_SELECT_WRITE_THROUGH);
+	unsigned before = ti_select_bits(cmd->facts->mode), bits = before;
 	int status = TCMU_STS_OK;
 
 	if (!(cmd->cdb[1] & PAGE_FORMAT))
@@ -211,9 +231,9 @@ int ti_cmd_mode_select(const struct ti_row *row, struct ti_command *cmd)
 	if (status != TCMU_STS_OK)
 		return status;
 	ti_select_change(cmd->facts->mode, bits);
-	if (!was_on || !(bits & TI_SELECT_WRITE_THROUGH))
+	if (!(bits & ~before & (TI_SELECT_WRITE_THROUGH | TI_SELECT_SWP)))
 		return TCMU_STS_OK;
-	/* What was written before is durable, too, when the initiator hears of WCE=0. */
+	/* What was written before is durable when the initiator hears of WCE=0, or SWP=1. */
 	cmd->request.op = TI_REQ_FLUSH;
 	return TI_STS_REQUEST;
 }

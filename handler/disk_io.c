@@ -76,8 +76,12 @@ static void undo_disguise(struct tcmur_cmd *cmd)
 /* Sense data in the format that the initiators have chosen.  Returns @status. */
 static int told(struct ti_disk *disk, struct tcmur_cmd *cmd, int status)
 {
-	if (status == TCMU_STS_PASSTHROUGH_ERR && (ti_select_bits(&disk->mode) & TI_SELECT_D_SENSE))
+	if (status != TCMU_STS_PASSTHROUGH_ERR)
+		return status;
+	if (ti_wants_descriptors(&disk->facts, ti_select_bits(&disk->mode)))
 		ti_sense_to_descriptors(cmd->lib_cmd->sense_buf);
+	else
+		ti_sense_to_fixed(cmd->lib_cmd->sense_buf);
 	return status;
 }
 
@@ -102,7 +106,12 @@ static int decode(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_r
 		.iov_count = lib->iov_cnt,
 		.sense = lib->sense_buf,
 	};
-	status = told(disk, cmd, row->run(row, out));
+	status = row->run(row, out);
+	if (status == TI_STS_REQUEST && (row->flags & TI_ROW_WRITES) &&
+	    (ti_select_bits(&disk->mode) & TI_SELECT_SWP))
+		status = ti_sense_set(out->sense, TI_KEY_DATA_PROTECT,
+				      TI_ASC_SOFTWARE_WRITE_PROTECTED);
+	status = told(disk, cmd, status);
 	if (status == TI_STS_REQUEST)
 		out->request.flags = flags_for(disk, out->request.op, out->request.flags);
 	return status;

@@ -10,7 +10,7 @@
 
 #include <sys/mman.h>
 
-#define KNOWN (TI_SELECT_WRITE_THROUGH | TI_SELECT_DURABLE | TI_SELECT_D_SENSE)
+#define KNOWN (TI_SELECT_WRITE_THROUGH | TI_SELECT_DURABLE | TI_SELECT_D_SENSE | TI_SELECT_SWP)
 
 int ti_select_open(struct ti_select *mode, const char *name)
 {

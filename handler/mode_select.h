@@ -25,8 +25,10 @@
 #define TI_SELECT_WRITE_THROUGH 0x1U
 /** Somebody may know that WCE was 0: every write is durable. */
 #define TI_SELECT_DURABLE 0x2U
-/** Control mode page: sense data in descriptor format. */
+/** D_SENSE, sense data in descriptor format, is the inverse of its default. */
 #define TI_SELECT_D_SENSE 0x4U
+/** SWP, software write protect, is 1. */
+#define TI_SELECT_SWP 0x8U
 
 struct ti_select {
 	_Atomic uint8_t *bits; /* own, or in the file */

@@ -101,6 +101,17 @@ void ti_sense_to_descriptors(uint8_t *sense)
 	sense[7] = (uint8_t)(p - sense - 8);
 }
 
+void ti_sense_to_fixed(uint8_t *sense)
+{
+	uint8_t from[TI_SENSE_BYTES];
+
+	if (sense[0] != DESCRIPTOR_CURRENT)
+		return;
+	/* Only ti_sense_set_lba() has written it, for an address that does not fit. */
+	memcpy(from, sense, sizeof(from));
+	ti_sense_set(sense, (enum ti_sense_key)from[1], (enum ti_asc)(from[2] << 8 | from[3]));
+}
+
 /* One row per cause, or two where it depends on what was asked for. */
 struct mapping {
 	enum ti_cause cause;

@@ -3,10 +3,10 @@
 /*
  * Sense data: how an initiator learns what went wrong, and where.
  *
- * Fixed format; descriptor format where a block address does not fit into its 32 bits, and
- * wherever D_SENSE in the control mode page wants it (ti_sense_to_descriptors()).  Every setter
- * clears all TI_SENSE_BYTES first (the runner hands over uninitialised memory and sends all of it
- * to the kernel) and returns the status that makes the runner send it, so that "return
+ * Setters write fixed format, or descriptor format where a block address does not fit into the
+ * former's 32 bits; what is sent is in the format that D_SENSE wants (ti_sense_to_...()).  Every
+ * setter clears all TI_SENSE_BYTES first (the runner hands over uninitialised memory and sends all
+ * of it to the kernel) and returns the status that makes the runner send it, so that "return
  * ti_sense_set(...)" reads well.
  */
 #ifndef TI_SENSE_H
@@ -42,6 +42,7 @@ enum ti_asc {
 	TI_ASC_INVALID_FIELD_IN_CDB = 0x2400,
 	TI_ASC_INVALID_FIELD_IN_PARAMETERS = 0x2600,
 	TI_ASC_WRITE_PROTECTED = 0x2700,
+	TI_ASC_SOFTWARE_WRITE_PROTECTED = 0x2702,
 	TI_ASC_SAVING_NOT_SUPPORTED = 0x3900,
 	TI_ASC_INTERNAL_TARGET_FAILURE = 0x4400,
 };
@@ -60,6 +61,9 @@ int ti_sense_set_field(uint8_t *sense, enum ti_asc asc, unsigned byte, int bit);
 
 /** From fixed to descriptor format, with all that it holds; nothing happens to the latter. */
 void ti_sense_to_descriptors(uint8_t *sense);
+
+/** The other way round; an address that does not fit is left out. */
+void ti_sense_to_fixed(uint8_t *sense);
 
 /**
  * Sense data for a request that the engine failed; returns the status to complete the command with,

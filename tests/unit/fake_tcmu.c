@@ -364,10 +364,12 @@ void tcmur_cmd_complete(struct tcmu_device *dev, void *data, int status)
 
 static struct runner_command *make(struct tcmu_device *dev, struct fake_command *fake)
 {
+	bool before = set_inside(true);
 	struct runner_command *rc = malloc(sizeof(*rc));
 	size_t first = fake->len / 2 & ~(size_t)511;
 
 	/* The runner zeroes struct tcmur_cmd and nothing else. */
+	set_inside(before);
 	memset(rc, 0xa5, sizeof(*rc));
 	memset(&rc->cmd, 0, sizeof(rc->cmd));
 	rc->cmd.lib_cmd = &rc->lib;

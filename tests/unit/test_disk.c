@@ -163,6 +163,8 @@ static void d_sense_changes_the_format_of_all_sense_data(void **state)
 				    .data = block,
 				    .len = sizeof(block) };
 
+	struct fake_command far = { .cdb = { 0x88, [13] = 1 }, .data = block, .len = 512 };
+
 	assert_int_equal(fake_run(f->dev, &bad), TCMU_STS_PASSTHROUGH_ERR);
 	assert_int_equal(bad.sense[0], 0xf0);
 	assert_int_equal(fake_run(f->dev, &c), TCMU_STS_OK);
@@ -172,6 +174,19 @@ static void d_sense_changes_the_format_of_all_sense_data(void **state)
 	assert_int_equal(bad.sense[2], 0x21);
 	assert_int_equal(bad.sense[7], 12);
 	assert_int_equal(ti_be32(bad.sense + 16), 0xff000000);
+	/* Back; an address that does not fit is left out. */
+	list[6] = 0x02;
+	assert_int_equal(fake_run(f->dev, &c), TCMU_STS_OK);
+	far.cdb[2] = 0xff;
+	assert_int_equal(fake_run(f->dev, &far), TCMU_STS_PASSTHROUGH_ERR);
+	assert_int_equal(far.sense[0], 0x70);
+	assert_int_equal(far.sense[12], 0x21);
+	assert_int_equal(ti_be32(far.sense + 3), 0);
+	list[6] = 0x06;
+	assert_int_equal(fake_run(f->dev, &c), TCMU_STS_OK);
+	assert_int_equal(fake_run(f->dev, &far), TCMU_STS_PASSTHROUGH_ERR);
+	assert_int_equal(far.sense[0], 0x72);
+	assert_int_equal(far.sense[12], 0xff);
 	bad.cdb[1] = 0x20; /* RDPROTECT: a field pointer instead */
 	assert_int_equal(fake_run(f->dev, &bad), TCMU_STS_PASSTHROUGH_ERR);
 	assert_int_equal(bad.sense[0], 0x72);
@@ -179,6 +194,31 @@ static void d_sense_changes_the_format_of_all_sense_data(void **state)
 	assert_int_equal(bad.sense[8], 2);
 	assert_int_equal(bad.sense[12], 0xcf);
 	assert_int_equal(bad.sense[14], 1);
+}
+
+static void software_write_protect_stops_writes(void **state)
+{
+	struct fixture *f = opened(state, 0);
+	uint8_t list[16] = { [4] = 0x0a, 0x0a, 0x02, 0x10, 0x08, 0x40, 0, 0, 0xff, 0xff };
+	struct fake_command c = { .cdb = { 0x15, 0x10, 0, 0, 16 }, .data = list, .len = 16 };
+	uint8_t block[512] = { 1 }, sense[24];
+	struct fake_command write = { .cdb = { 0x2a, [8] = 1 }, .data = block, .len = 512 };
+	struct fake_command mode = { .cdb = { 0x1a, 0, 0x0a, 0, 24 }, .data = sense, .len = 24 };
+
+	assert_int_equal(fake_run(f->dev, &write), TCMU_STS_OK);
+	assert_int_equal(fake_run(f->dev, &c), TCMU_STS_OK);
+	block[0] = 2;
+	assert_int_equal(fake_run(f->dev, &write), TCMU_STS_PASSTHROUGH_ERR);
+	assert_int_equal(write.sense[2], 7);
+	assert_int_equal(write.sense[12] << 8 | write.sense[13], 0x2702);
+	assert_int_equal(fake_run(f->dev, &mode), TCMU_STS_OK);
+	assert_int_equal(sense[2], 0x90);
+	assert_int_equal(run_rw(f, READ_10, 0, 1, block), TCMU_STS_OK);
+	assert_int_equal(block[0], 1);
+	assert_int_equal(run_rw(f, SYNC_10, 0, 0, NULL), TCMU_STS_OK);
+	list[8] = 0;
+	assert_int_equal(fake_run(f->dev, &c), TCMU_STS_OK);
+	assert_int_equal(fake_run(f->dev, &write), TCMU_STS_OK);
 }
 
 /* CDBs of 6, 12 and 16 bytes: each kind as the first command, which learns, and as a later one. */
@@ -703,6 +743,7 @@ int main(void)
 		TEST(what_is_written_is_read),
 		TEST(compare_and_write_tells_where_it_differs),
 		TEST(d_sense_changes_the_format_of_all_sense_data),
+		TEST(software_write_protect_stops_writes),
 		TEST(every_kind_of_cdb_may_come_first),
 		TEST(a_first_command_that_the_core_refuses_does_no_harm),
 		TEST(a_bad_first_command_teaches_nothing),

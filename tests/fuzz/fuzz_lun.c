@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * Commands from a stranger, carried out: the command table over the engine over simulated devices,
+ * beside a model that knows what SBC-4 says of the commands that write or compare, and nothing of
+ * the table.  After every command the LUN holds what the model holds: never a wrong write.
+ *
+ * The input: the mode and block sizes, then commands: which, hints on how to make it a likely one,
+ * the CDB, the length of the buffer and a seed for what is in it.
+ */
+#include "cdb.h"
+#include "fuzz_input.h"
+#include "iov.h"
+#include "libtcmu_common.h"
+#include "sense.h"
+#include "sim_format.h"
+#include "sim_queue.h"
+
+#define LUN_BYTES  (32U << 10)
+#define META_BYTES (256U << 10)
+#define MAX_BUFFER (LUN_BYTES + 4096U)
+#define COMMANDS   24U
+
+/* Hints: */
+#define NEAR	  0x01U /* address and count are small */
+#define FITS	  0x02U /* the buffer is as long as the CDB says */
+#define TRUE_DATA 0x04U /* it holds what the LUN holds, */
+#define ONE_OTHER 0x08U /* but for one byte */
+#define PLAIN	  0x10U /* no bits in CDB byte 1 but BYTCHK and FUA, no control byte */
+
+struct world {
+	struct sim_queue *sim;
+	struct ti_lun *lun;
+	struct ti_scsi_facts facts;
+	struct ti_select mode;
+	uint8_t model[LUN_BYTES];
+	uint32_t size; /* of a block */
+};
+
+/* What a CDB means, read by hand. */
+struct meaning {
+	enum { OTHER, READ, WRITE, WRITE_SAME, WRITE_ZEROES, COMPARE, COMPARE_SAME, SWAP, OR } what;
+	uint64_t at, len; /* bytes */
+};
+
+static char *serial(void *ctx)
+{
+	(void)ctx;
+	return strdup("11112222-3333-4444-5555-666677778888");
+}
+
+static int ready(void *ctx, uint8_t *sense)
+{
+	(void)ctx;
+	(void)sense;
+	return TCMU_STS_OK;
+}
+
+static void stats(void *ctx, struct ti_lun_stats *out)
+{
+	ti_lun_get_stats(((struct world *)ctx)->lun, out);
+}
+
+static struct meaning read_by_hand(const struct world *w, const uint8_t *cdb)
+{
+	struct meaning m = { OTHER, 0, 0 };
+	unsigned bytchk = cdb[1] >> 1 & 3;
+
+	switch (cdb[0]) {
+	case 0x08:
+	case 0x28:
+	case 0xa8:
+	case 0x88:
+		m.what = READ;
+		break;
+	case 0x0a:
+	case 0x2a:
+	case 0xaa:
+	case 0x8a:
+	case 0x9c:
+	case 0x2e:
+	case 0xae:
+	case 0x8e:
+		m.what = WRITE;
+		break;
+	case 0x41:
+		m.what = WRITE_SAME;
+		break;
+	case 0x93:
+		m.what = cdb[1] & 1 ? WRITE_ZEROES : WRITE_SAME;
+		break;
+	case 0x2f:
+	case 0xaf:
+	case 0x8f:
+		m.what = bytchk == 1 ? COMPARE : bytchk == 3 ? COMPARE_SAME : OTHER;
+		break;
+	case 0x89:
+		m.what = SWAP;
+		break;
+	case 0x8b:
+		m.what = OR;
+		break;
+	}
+	switch (cdb[0] >> 5) {
+	case 0:
+		m.at = (uint64_t)(cdb[1] & 0x1f) << 16 | ti_be16(cdb + 2);
+		m.len = cdb[4] ? cdb[4] : 256;
+		break;
+	case 1:
+	case 2:
+		m.at = ti_be32(cdb + 2);
+		m.len = ti_be16(cdb + 7);
+		break;
+	case 5:
+		m.at = ti_be32(cdb + 2);
+		m.len = ti_be32(cdb + 6);
+		break;
+	default:
+		m.at = ti_be64(cdb + 2);
+		m.len = cdb[0] == 0x89	 ? cdb[13]
+			: cdb[0] == 0x9c ? ti_be16(cdb + 12)
+					 : ti_be32(cdb + 10);
+	}
+	m.at *= w->size;
+	m.len *= w->size;
+	return m;
+}
+
+static size_t buffer_of(const struct world *w, const struct meaning *m)
+{
+	switch (m->what) {
+	case OTHER:
+	case WRITE_ZEROES:
+		return 0;
+	case WRITE_SAME:
+	case COMPARE_SAME:
+		return w->size;
+	case SWAP:
+		return 2 * m->len;
+	default:
+		return m->len;
+	}
+}
+
+static bool all_same(const struct world *w, const struct meaning *m, const uint8_t *block)
+{
+	for (uint64_t i = 0; i < m->len; i++)
+		if (w->model[m->at + i] != block[i % w->size])
+			return false;
+	return true;
+}
+
+/* A command has succeeded: so it was one that could, and this is what it has done. */
+static void apply(struct world *w, const struct meaning *m, const uint8_t *data, size_t len,
+		  const uint8_t *after)
+{
+	if (m->what == OTHER || m->len == 0)
+		return;
+	FUZZ_MUST(m->at <= LUN_BYTES && m->len <= LUN_BYTES - m->at);
+	FUZZ_MUST(m->what == WRITE_ZEROES || len == buffer_of(w, m));
+	switch (m->what) {
+	case READ:
+		FUZZ_MUST(memcmp(after, w->model + m->at, m->len) == 0);
+		break;
+	case WRITE:
+		memcpy(w->model + m->at, data, m->len);
+		break;
+	case WRITE_SAME:
+		for (uint64_t i = 0; i < m->len; i++)
+			w->model[m->at + i] = data[i % w->size];
+		break;
+	case WRITE_ZEROES:
+		memset(w->model + m->at, 0, m->len);
+		break;
+	case COMPARE:
+	case COMPARE_SAME:
+		FUZZ_MUST(m->what == COMPARE ? !memcmp(data, w->model + m->at, m->len)
+					     : all_same(w, m, data));
+		break;
+	case SWAP:
+		FUZZ_MUST(memcmp(data, w->model + m->at, m->len) == 0);
+		memcpy(w->model + m->at, data + m->len, m->len);
+		break;
+	case OR:
+		for (uint64_t i = 0; i < m->len; i++)
+			w->model[m->at + i] |= data[i];
+		break;
+	case OTHER:
+		break;
+	}
+}
+
+/* Sense data that says MISCOMPARE: there is a difference, and this is where. */
+static void check_miscompare(const struct world *w, const struct meaning *m, const uint8_t *sense,
+			     const uint8_t *data)
+{
+	uint64_t first = 0;
+
+	FUZZ_MUST(m->what == COMPARE || m->what == COMPARE_SAME || m->what == SWAP);
+	while (first < m->len &&
+	       w->model[m->at + first] == data[m->what == COMPARE_SAME ? first % w->size : first])
+		first++;
+	FUZZ_MUST(first < m->len && sense[0] == 0xf0);
+	FUZZ_MUST(ti_be32(sense + 3) == (m->what == SWAP ? first : (m->at + first) / w->size));
+}
+
+static struct ti_result carry_out(struct world *w, enum ti_req_op op, unsigned flags, uint64_t at,
+				  uint64_t len, const struct iovec *iov, size_t iov_count)
+{
+	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
+	struct ti_request req = { .op = op,
+				  .flags = flags,
+				  .sector = at / 512,
+				  .sectors = len / 512,
+				  .iov = iov,
+				  .iov_count = iov_count };
+
+	ti_lun_submit(w->lun, &req);
+	for (unsigned i = 0; STAILQ_EMPTY(&finished); i++) {
+		FUZZ_MUST(i < 10000);
+		ti_lun_run(w->lun, &finished);
+	}
+	FUZZ_MUST(STAILQ_FIRST(&finished) == &req);
+	return req.result;
+}
+
+static void compare_lun(struct world *w)
+{
+	static uint8_t seen[LUN_BYTES];
+	struct iovec iov = { seen, sizeof(seen) };
+
+	FUZZ_MUST(carry_out(w, TI_REQ_READ, 0, 0, LUN_BYTES, &iov, 1).err == 0);
+	FUZZ_MUST(memcmp(seen, w->model, LUN_BYTES) == 0);
+}
+
+static int run_command(struct world *w, struct ti_command *cmd, const struct ti_row *row)
+{
+	struct ti_result result;
+	int status = row->run(row, cmd);
+
+	if (status != TI_STS_REQUEST)
+		return status;
+	result = carry_out(w, cmd->request.op, cmd->request.flags, cmd->request.lba * w->size,
+			   cmd->request.blocks * w->size, cmd->request.iov, cmd->request.iov_count);
+	/* The devices never fail: all else was to be refused before. */
+	FUZZ_MUST(result.err == 0 || result.cause == TI_CAUSE_MISCOMPARE);
+	return result.err ? ti_sense_set_result(cmd->sense, cmd->request.op, &result, w->size)
+			  : TCMU_STS_OK;
+}
+
+static void likely(const struct world *w, uint8_t *cdb, unsigned hints)
+{
+	unsigned len = cdb[0] >> 5 == 0 ? 6 : cdb[0] >> 5 < 3 ? 10 : cdb[0] >> 5 == 5 ? 12 : 16;
+
+	if ((hints & PLAIN) && len > 6)
+		cdb[1] &= cdb[0] == 0x93 || cdb[0] == 0x41 ? 1 : 0x1e;
+	if (hints & PLAIN)
+		cdb[len - 1] = 0;
+	if (!(hints & NEAR))
+		return;
+	if (len == 6) {
+		cdb[1] = cdb[2] = 0;
+	} else {
+		memset(cdb + 2, 0, len == 16 ? 6 : 2);
+		if (len == 16)
+			memset(cdb + 10, 0, 3);
+		else if (len == 12)
+			memset(cdb + 6, 0, 3);
+		else
+			cdb[7] = 0;
+		cdb[len == 16 ? 8 : 4] = 0;
+	}
+	cdb[len == 6	? 4
+	    : len == 10 ? 8
+	    : len == 12 ? 9
+			: 13] %= (uint8_t)(LUN_BYTES / w->size / 2);
+}
+
+static void one(struct world *w, struct fuzz_input *in, size_t rows)
+{
+	static uint8_t data[2 * MAX_BUFFER], before[2 * MAX_BUFFER];
+	const struct ti_row *row = ti_row_at(fuzz_take8(in) % rows);
+	unsigned hints = fuzz_take8(in), seed;
+	uint8_t cdb[16], sense[TI_SENSE_BYTES] = { 0 };
+	struct iovec iov[2];
+	struct meaning m;
+	struct ti_command cmd;
+	size_t len, cut;
+	int status;
+
+	fuzz_take(in, cdb, sizeof(cdb));
+	len = fuzz_take16(in);
+	seed = fuzz_take8(in);
+	cdb[0] = row->opcode;
+	if (row->service_action >= 0)
+		cdb[1] = (uint8_t)row->service_action;
+	else
+		likely(w, cdb, hints);
+	row = ti_row_find(cdb);
+	if (!row)
+		return;
+	m = read_by_hand(w, cdb);
+	if ((hints & FITS) && buffer_of(w, &m) < sizeof(data))
+		len = buffer_of(w, &m);
+	for (size_t i = 0; i < len; i++)
+		data[i] = (uint8_t)(seed + i * 7 + i / w->size);
+	if ((hints & TRUE_DATA) && m.at < LUN_BYTES) {
+		memcpy(data, w->model + m.at, len < LUN_BYTES - m.at ? len : LUN_BYTES - m.at);
+		if ((hints & ONE_OTHER) && len)
+			data[seed * 31U % len] ^= 0x40;
+	}
+	memcpy(before, data, len);
+	cut = len * (seed % 5) / 4 & ~(size_t)(seed % 2 ? 0 : 511);
+	iov[0] = (struct iovec){ data, cut };
+	iov[1] = (struct iovec){ data + cut, len - cut };
+	cmd = (struct ti_command){
+		.cdb = cdb, .facts = &w->facts, .iov = iov, .iov_count = 2, .sense = sense
+	};
+	status = run_command(w, &cmd, row);
+	if (status == TCMU_STS_OK)
+		apply(w, &m, before, len, data);
+	else if (status == TCMU_STS_PASSTHROUGH_ERR && (sense[2] & 0x0f) == TI_KEY_MISCOMPARE)
+		check_miscompare(w, &m, sense, before);
+	compare_lun(w);
+}
+
+static bool make(struct world *w, uint8_t shape_bits)
+{
+	struct sim_options so = { .seed = 1,
+				  .bytes = { LUN_BYTES, META_BYTES },
+				  .complete_percent = 100 };
+	struct ti_format_shape shape = { .block_size = shape_bits & 1 ? 4096 : 512,
+					 .tag_size = 4,
+					 .journal_sectors = 200 };
+	struct ti_pair_sizes sizes = { .data_sectors = LUN_BYTES / 512,
+				       .meta_sectors = META_BYTES / 512,
+				       .data_name = "data",
+				       .meta_name = "meta" };
+	struct ti_lun_options options = {
+		.mode = shape_bits & 2 ? TI_MODE_JOURNAL : TI_MODE_DIRECT,
+		.cache_bytes = 64 << 10,
+		.queue_depth = 2,
+		.max_part_bytes = 8192,
+		.bounce_buffers = 1,
+	};
+	static const struct ti_log quiet;
+	struct ti_superblock sb;
+	struct ti_geometry geo;
+	struct ti_error error = { 0 };
+
+	w->sim = sim_queue_new(&so);
+	w->size = shape_bits & 5 ? 4096 : 512;
+	if (ti_geometry_plan(&shape, &sizes, &sb, &geo, &error) != 0)
+		return false;
+	sim_format(w->sim, &sb, &geo);
+	if (ti_lun_open(&options, sim_as_queue(w->sim), sim_as_clock(w->sim), &quiet, &w->lun,
+			&error) != 0)
+		return false;
+	ti_select_open(&w->mode, NULL);
+	w->mode.kept = true;
+	w->facts = (struct ti_scsi_facts){
+		.block_size = w->size,
+		.integrity_block = shape.block_size,
+		.blocks = LUN_BYTES / w->size,
+		.max_transfer = 2048,
+		.max_write_same = 1000,
+		.max_verify = 1000,
+		.max_atomic = (uint32_t)(ti_lun_atomic_sectors(w->lun) / (w->size / 512)),
+		.serial = serial,
+		.ready = ready,
+		.stats = stats,
+		.disk = w,
+		.mode = &w->mode,
+	};
+	return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct world w;
+	struct fuzz_input in = { data, size };
+	size_t rows = 0;
+
+	memset(&w, 0, sizeof(w));
+	while (ti_row_at(rows))
+		rows++;
+	FUZZ_MUST(make(&w, fuzz_take8(&in)));
+	for (unsigned i = 0; i < COMMANDS && in.size > 0; i++)
+		one(&w, &in, rows);
+	FUZZ_MUST(ti_lun_close(w.lun) == 0);
+	sim_queue_free(w.sim);
+	return 0;
+}
