@@ -117,6 +117,8 @@ static bool same_sector(const struct ti_journal *j, const struct ti_section_word
 	case TI_SECTION_FILLED:
 		return old;
 	case TI_SECTION_TRIED:
+		/* Where sectors of both meet, a block cipher leaves garbage in the plain text. */
+		same = same || ti_seal_encrypts(j->lun->seal);
 		return old || (same && id == ti_journal_commit_id(&j->ids, i, s, next_seq(w->seq)));
 	}
 	return false;

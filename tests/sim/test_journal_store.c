@@ -654,6 +654,7 @@ static void successor_finds(struct victim *v, uint32_t first, uint32_t count, ui
 	}
 	assert_true(!whole || changed == 0 || changed == count);
 	sim_reads(next, 900, 5, 77);
+	sim_reads(next, 100, 16, 55); /* of the last lap, not of the one before */
 	assert_int_equal(sim_lun_close(next), 0);
 	sim_lun_free(next);
 	unlink(other);

@@ -10,10 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "seal.h"
+#include "store_file.h"
 #include "sim_journal.h"
 
 #define SECTIONS 4U
@@ -132,6 +134,49 @@ static bool journal_shows(struct world *w, uint32_t block, uint32_t version)
 	return memmem(at, w->l->geo.journal_bytes, content + 64, 16) != NULL;
 }
 
+/* Commits under way when the process is killed: each sector arrives or does not. */
+static void acknowledged_writes_outlive_the_process(void **state)
+{
+	static const char path[] = "./ti-seal-store", ring[] = "./ti-seal-store" TI_STORE_JOURNAL;
+
+	(void)state;
+	for (size_t c = 0; c < CIPHERS; c++) {
+		for (unsigned n = 0; n < 8; n++) {
+			struct world w = make(ciphers[c], n % 2 != 0);
+
+			unlink(path);
+			unlink(ring);
+			w.l->options.store_path = path;
+			w.l->options.journal_watermark = 99;
+			opens(&w);
+			for (unsigned i = 0; i < n; i++)
+				(void)sim_random(sim_queue_random(w.l->sim));
+			sim_ok(w.l, sim_write(w.l, 0, 3, 1));
+			sim_ok(w.l, sim_flush(w.l));
+			sim_ok(w.l, sim_write(w.l, 2, 4, 2));
+			sim_hold(w.l->sim, true);
+			sim_flush(w.l);
+			sim_go(w.l);
+			sim_write(w.l, 5, 3, 3);
+			sim_go(w.l);
+			sim_lun_die(w.l);
+			assert_int_equal(sim_logged(w.l, "is continued"), 1);
+			for (unsigned again = 0; again < 2; again++) {
+				sim_reads(w.l, 0, 2, 1);
+				sim_reads(w.l, 2, 3, 2);
+				sim_reads(w.l, 5, 3, 3);
+				/* And what was taken over is a journal like any other. */
+				unlink(ring);
+				sim_lun_cut(w.l);
+			}
+			assert_int_equal(sim_lun_close(w.l), 0);
+			drop(&w);
+		}
+	}
+	unlink(path);
+	unlink(ring);
+}
+
 static void flushed_writes_survive_a_power_cut(void **state)
 {
 	(void)state;
@@ -233,6 +278,7 @@ static void tampering_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(acknowledged_writes_outlive_the_process),
 		cmocka_unit_test(flushed_writes_survive_a_power_cut),
 		cmocka_unit_test(clean_close_leaves_an_empty_journal_with_macs),
 		cmocka_unit_test(mode_direct_replays_and_erases),
