@@ -128,6 +128,23 @@ int ti_seal_check_superblock(const struct ti_seal *seal, const uint8_t *buf,
 			    where);
 }
 
+int ti_seal_check_recalculate(const struct ti_seal *seal, const struct ti_superblock *sb,
+			      const struct ti_hash_ops *hash, bool legacy, const char *where,
+			      struct ti_error *error)
+{
+	bool mac_keyed = has_mac(seal) && seal->superblock_mac.ops->keyed;
+	bool refused =
+		sb->flags & TI_SB_FIXED_HMAC ? hash->keyed && !mac_keyed : hash->keyed || mac_keyed;
+
+	if (legacy || !refused)
+		return 0;
+	return ti_error_set(error, -EOPNOTSUPP,
+			    "%s is to be recalculated, which would give a right tag to whatever "
+			    "somebody without the key has put on the data device: give "
+			    "legacy_recalculate if the data is to be trusted as it is",
+			    where);
+}
+
 void ti_seal_superblock(const struct ti_seal *seal, const struct ti_superblock *sb, uint8_t *buf)
 {
 	uint8_t mac[TI_HASH_MAX_DIGEST];

@@ -24,6 +24,7 @@
 
 #include "error.h"
 #include "geometry.h"
+#include "hash.h"
 #include "journal_format.h"
 #include "secret.h"
 #include "superblock.h"
@@ -64,6 +65,18 @@ void ti_seal_close(struct ti_seal *seal);
 int ti_seal_check_superblock(const struct ti_seal *seal, const uint8_t *buf,
 			     const struct ti_superblock *sb, const char *where,
 			     struct ti_error *error);
+
+/**
+ * May tags be made anew of what lies on the data device?  dm-integrity: with keyed tags that would
+ * give a right tag to whatever a stranger has put there, and with them or a keyed journal_mac a
+ * stranger could ask for it, as long as nothing protects the superblock.  So, unless
+ * @legacy (legacy_recalculate), not without fix_hmac if either has a key; with it not if the tags
+ * have one and journal_mac has none.
+ * Returns 0 or -EOPNOTSUPP.
+ */
+int ti_seal_check_recalculate(const struct ti_seal *seal, const struct ti_superblock *sb,
+			      const struct ti_hash_ops *hash, bool legacy, const char *where,
+			      struct ti_error *error);
 
 /** Put the superblock's MAC into @buf, if it has one.  After ti_superblock_write(), always. */
 void ti_seal_superblock(const struct ti_seal *seal, const struct ti_superblock *sb, uint8_t *buf);

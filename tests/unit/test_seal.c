@@ -242,6 +242,44 @@ static void superblock_macs_are_there_with_fix_hmac_only(void **state)
 	ti_secret_free(key);
 }
 
+static void recalculation_is_refused_as_the_kernel_refuses_it(void **state)
+{
+	static const struct {
+		bool salted, hash_keyed, mac_keyed, refused;
+	} cases[] = {
+		{ false, false, false, false }, { false, true, false, true },
+		{ false, false, true, true },	{ false, true, true, true },
+		{ true, false, false, false },	{ true, true, false, true },
+		{ true, false, true, false },	{ true, true, true, false },
+	};
+	struct ti_secret *key = make_key(32);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct ti_seal_options options = {
+			.mac = cases[i].mac_keyed ? "hmac-sha256" : "sha256",
+			.mac_key = cases[i].mac_keyed ? key : NULL,
+		};
+		const struct ti_hash_ops *hash =
+			ti_hash_find(cases[i].hash_keyed ? "hmac-sha1" : "sha1");
+		struct ti_error e = { 0 };
+		struct ti_superblock sb;
+		struct ti_geometry geo;
+		struct ti_seal *seal;
+
+		make_pair(&sb, &geo, cases[i].salted, true);
+		assert_int_equal(ti_seal_open(&options, &seal, &e), 0);
+		assert_int_equal(ti_seal_check_recalculate(seal, &sb, hash, false, "meta", &e),
+				 cases[i].refused ? -EOPNOTSUPP : 0);
+		assert_int_equal(ti_seal_check_recalculate(seal, &sb, hash, true, "meta", NULL), 0);
+		/* No journal_mac at all: as one without a key. */
+		assert_int_equal(ti_seal_check_recalculate(NULL, &sb, hash, false, "meta", NULL),
+				 cases[i].hash_keyed ? -EOPNOTSUPP : 0);
+		ti_seal_close(seal);
+	}
+	ti_secret_free(key);
+}
+
 static void refused(const struct ti_seal_options *options, int err, const char *says)
 {
 	struct ti_error e = { 0 };
@@ -282,6 +320,7 @@ int main(void)
 		cmocka_unit_test(ciphers_are_those_of_the_format),
 		cmocka_unit_test(section_macs_cover_sector_numbers_and_places),
 		cmocka_unit_test(superblock_macs_are_there_with_fix_hmac_only),
+		cmocka_unit_test(recalculation_is_refused_as_the_kernel_refuses_it),
 		cmocka_unit_test(what_cannot_be_is_refused),
 	};
 
