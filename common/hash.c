@@ -132,7 +132,7 @@ void ti_hmac_pads(const uint8_t *key, size_t key_len, size_t block, uint8_t *inn
 }
 
 /* @piece[0] is left free for the sector, the block follows in @n pieces. */
-static void tag_of_pieces(const struct ti_hash *h, uint64_t sector, struct iovec *piece, size_t n,
+static inline void tag_of_pieces(const struct ti_hash *h, uint64_t sector, struct iovec *piece, size_t n,
 			  uint8_t *tag)
 {
 	unsigned digest_size = h->ops->digest_size;
@@ -143,7 +143,8 @@ static void tag_of_pieces(const struct ti_hash *h, uint64_t sector, struct iovec
 	piece[0] = (struct iovec){ .iov_base = &number, .iov_len = sizeof(number) };
 	if (h->tag_size >= digest_size) {
 		h->ops->message(h, piece, n + 1, tag);
-		memset(tag + digest_size, 0, h->tag_size - digest_size);
+		if (h->tag_size > digest_size)
+			memset(tag + digest_size, 0, h->tag_size - digest_size);
 		return;
 	}
 	h->ops->message(h, piece, n + 1, digest);
@@ -163,6 +164,22 @@ tag_of_gathered(const struct ti_hash *h, uint64_t sector, struct ti_iov_cursor *
 	tag_of_pieces(h, sector, piece, 1, tag);
 }
 
+/* The next block where it lies in one piece, as most do: nothing to be put together. */
+static bool take_flat(struct ti_iov_cursor *data, size_t len, struct iovec *piece)
+{
+	if (!data->count || data->iov->iov_len - data->skip < len)
+		return false;
+	piece->iov_base = (uint8_t *)data->iov->iov_base + data->skip;
+	piece->iov_len = len;
+	data->skip += len;
+	if (data->skip == data->iov->iov_len) {
+		data->iov++;
+		data->count--;
+		data->skip = 0;
+	}
+	return true;
+}
+
 void ti_hash_blocks(const struct ti_hash *h, uint64_t sector, struct ti_iov_cursor *data, size_t n,
 		    uint8_t *tags)
 {
@@ -170,9 +187,14 @@ void ti_hash_blocks(const struct ti_hash *h, uint64_t sector, struct ti_iov_curs
 
 	for (size_t i = 0; i < n; i++, sector += sectors_per_block, tags += h->tag_size) {
 		struct iovec piece[1 + TI_HASH_MAX_PIECES];
-		struct ti_iov_cursor before = *data;
+		struct ti_iov_cursor before;
 		size_t taken, pieces;
 
+		if (take_flat(data, h->block_size, &piece[1])) {
+			tag_of_pieces(h, sector, piece, 1, tags);
+			continue;
+		}
+		before = *data;
 		pieces = ti_iov_take(data, h->block_size, piece + 1, TI_HASH_MAX_PIECES, &taken);
 		if (taken == h->block_size) {
 			tag_of_pieces(h, sector, piece, pieces, tags);

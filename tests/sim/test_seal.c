@@ -9,6 +9,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -275,6 +277,41 @@ static void tampering_is_refused(void **state)
 	}
 }
 
+/* The ring of a killed process is in plain text, the medium is not. */
+static void killed_processs_ring_is_taken_over(void **state)
+{
+	char directory[] = "./ti-seal-XXXXXX", path[64], ring[80];
+
+	(void)state;
+	assert_non_null(mkdtemp(directory));
+	(void)snprintf(path, sizeof(path), "%s/store", directory);
+	(void)snprintf(ring, sizeof(ring), "%s.journal", path);
+	for (size_t c = 0; c < CIPHERS; c++) {
+		struct world w = make(ciphers[c], true);
+
+		w.l->options.store_path = path;
+		opens(&w);
+		sim_ok(w.l, sim_write(w.l, 3, 8, 1));
+		sim_ok(w.l, sim_flush(w.l));
+		sim_ok(w.l, sim_write(w.l, 20, 3, 2)); /* acknowledged, and in no commit */
+		sim_lun_die(w.l);
+		if (w.l->lun == NULL)
+			opens(&w);
+		assert_int_equal(sim_logged(w.l, "its journal is continued"), 1);
+		sim_reads(w.l, 3, 8, 1);
+		sim_reads(w.l, 20, 3, 2);
+		sim_ok(w.l, sim_flush(w.l));
+		sim_lun_cut(w.l);
+		sim_reads(w.l, 20, 3, 2);
+		assert_int_equal(sim_lun_close(w.l), 0);
+		assert_int_equal(look(&w).state, TI_JOURNAL_EMPTY);
+		drop(&w);
+	}
+	unlink(path);
+	unlink(ring);
+	assert_int_equal(rmdir(directory), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -283,6 +320,7 @@ int main(void)
 		cmocka_unit_test(clean_close_leaves_an_empty_journal_with_macs),
 		cmocka_unit_test(mode_direct_replays_and_erases),
 		cmocka_unit_test(tampering_is_refused),
+		cmocka_unit_test(killed_processs_ring_is_taken_over),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
