@@ -101,6 +101,7 @@ struct fixture {
 	struct ti_queue *queue;
 	struct ti_lun *lun;
 	uint8_t *buffers;
+	const char *crypt; /* journal_crypt, which goes with a journal_mac; NULL: neither */
 };
 
 static void make_file(char *name, off_t size)
@@ -147,6 +148,13 @@ static void open_engine(struct fixture *f, enum ti_backend backend, enum ti_mode
 		memset(key->bytes, 0x77, key->len = 32);
 		format.hash_key = options.hash_key = key;
 	}
+	if (f->crypt != NULL)
+		format.seal = options.seal = (struct ti_seal_options){
+			.mac = "hmac(sha256)",
+			.mac_key = key,
+			.crypt = f->crypt,
+			.crypt_key = key,
+		};
 	if (ti_format_plan(f->queue, &format, &plan, &error) != 0 ||
 	    ti_format_write(f->queue, &plan, &unseen, &error) != 0)
 		fail_msg("%s", error.text);
@@ -225,10 +233,10 @@ static unsigned run_requests(struct fixture *f, unsigned requests)
 	return failed;
 }
 
-static void count_allocations(enum ti_backend backend, enum ti_mode mode, const char *hash,
-			      unsigned requests)
+static void count_sealed_allocations(enum ti_backend backend, enum ti_mode mode, const char *hash,
+				     const char *crypt, unsigned requests)
 {
-	struct fixture f;
+	struct fixture f = { .crypt = crypt };
 	struct ti_lun_stats stats;
 	unsigned failed, counted;
 
@@ -249,6 +257,22 @@ static void count_allocations(enum ti_backend backend, enum ti_mode mode, const 
 	assert_true(stats.tag_lines_read > requests / 1000 &&
 		    stats.tag_lines_written > requests / 100);
 	assert_int_equal(access(f.store, F_OK), -1);
+}
+
+static void count_allocations(enum ti_backend backend, enum ti_mode mode, const char *hash,
+			      unsigned requests)
+{
+	count_sealed_allocations(backend, mode, hash, NULL, requests);
+}
+
+static void sealed_journals_allocate_nothing(void **state)
+{
+	static const char *const ciphers[] = { "ctr(aes)", "chacha20", "cbc(aes)", "ecb(aes)" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ciphers) / sizeof(ciphers[0]); i++)
+		count_sealed_allocations(TI_BACKEND_AUTO, TI_MODE_JOURNAL, "hmac(sha256)",
+					 ciphers[i], REQUESTS / 25);
 }
 
 static void uring_requests_allocate_nothing(void **state)
@@ -312,6 +336,7 @@ int main(void)
 		cmocka_unit_test(uring_requests_allocate_nothing),
 		cmocka_unit_test(thread_pool_requests_allocate_nothing),
 		cmocka_unit_test(no_digest_allocates),
+		cmocka_unit_test(sealed_journals_allocate_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
