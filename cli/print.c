@@ -16,6 +16,8 @@ const char *print_kind_name(enum ti_check_kind kind)
 		return "data_unreadable";
 	case TI_CHECK_TAG_UNREADABLE:
 		return "tag_unreadable";
+	case TI_CHECK_UNSETTLED:
+		return "unsettled";
 	case TI_CHECK_KINDS:
 		break;
 	}

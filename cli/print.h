@@ -29,6 +29,8 @@ struct report_dump {
 	struct ti_geometry geo;
 	bool has_journal;
 	struct ti_journal_summary journal;
+	bool has_bitmap; /* of a size that can be */
+	uint64_t bitmap_regions, bitmap_dirty;
 	struct ti_store_found store; /* of a tcmu-runner that serves the pair, or died so */
 	/* What kept geometry or journal from being known; err 0: nothing did. */
 	struct ti_error error;

@@ -133,11 +133,15 @@ static struct json_object *journal(const struct ti_journal_summary *j)
 	return o;
 }
 
-static struct json_object *bitmap_state(void)
+static struct json_object *bitmap_state(const struct report_dump *r)
 {
 	struct json_object *o = json_object_new_object();
 
 	add_text(o, "state", "bitmap");
+	if (r->has_bitmap) {
+		add_number(o, "bitmap_regions", r->bitmap_regions);
+		add_number(o, "bitmap_dirty", r->bitmap_dirty);
+	}
 	return o;
 }
 
@@ -161,7 +165,7 @@ static void dump(const struct report_dump *r)
 	if (r->has_journal)
 		add(top, "journal", journal(&r->journal));
 	else
-		add(top, "journal", r->sb.flags & TI_SB_DIRTY_BITMAP ? bitmap_state() : NULL);
+		add(top, "journal", r->sb.flags & TI_SB_DIRTY_BITMAP ? bitmap_state(r) : NULL);
 	add(top, "store_files", store_files(&r->store));
 	add_error(top, &r->error);
 	finish(top);

@@ -120,6 +120,10 @@ static void dump(const struct report_dump *r)
 		dump_journal(&r->journal);
 	else if (r->sb.flags & TI_SB_DIRTY_BITMAP)
 		printf("\nwhat is in the journal\n" COLUMN "%s\n", "journal_state", "bitmap");
+	if (r->has_bitmap) {
+		number("bitmap_regions", r->bitmap_regions);
+		number("bitmap_dirty", r->bitmap_dirty);
+	}
 	if (r->store.count)
 		printf("\nwhat a tcmu-runner has not yet written that serves the pair, or was "
 		       "killed "
@@ -141,6 +145,8 @@ static const char *kind_text(enum ti_check_kind kind)
 		return "data device unreadable";
 	case TI_CHECK_TAG_UNREADABLE:
 		return "tag unreadable";
+	case TI_CHECK_UNSETTLED:
+		return "tag still to be recalculated";
 	case TI_CHECK_KINDS:
 		break;
 	}

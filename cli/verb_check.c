@@ -115,9 +115,16 @@ static int replay(const struct options *options, const struct keyed *keyed,
 		.start_sector = options->start_sector,
 	};
 	cli_cleanup_pair struct ti_queue *queue = NULL;
+	struct ti_superblock sb;
 	struct ti_lun *lun;
 	int err = ti_pair_open(&pair, log, &queue, error);
 
+	if (!err)
+		err = ti_inspect_superblock(queue, options->start_sector, &sb, error);
+	/* In the journal's place lies a bitmap: nothing to replay, and mode direct would drop it.
+	 */
+	if (!err && (sb.flags & TI_SB_DIRTY_BITMAP))
+		return 0;
 	if (!err)
 		err = ti_lun_open(&lun_options, queue, &ti_clock_monotonic, log, &lun, error);
 	if (!err)
@@ -132,13 +139,17 @@ static int replay(const struct options *options, const struct keyed *keyed,
 }
 
 /* What the journal holds and the check is to count. */
-static int load_journal(struct ti_queue *queue, const struct ti_geometry *geo,
-			const struct ti_seal *seal, const struct ti_check_options *options,
-			struct ti_journal_overlay *overlay, struct ti_error *error)
+static int load_journal(struct ti_queue *queue, const struct ti_superblock *sb,
+			const struct ti_geometry *geo, const struct ti_seal *seal,
+			const struct ti_check_options *options, struct ti_journal_overlay *overlay,
+			struct ti_error *error)
 {
 	struct ti_hash hash;
-	int err =
-		ti_hash_prepare(&hash, options->hash, options->hash_key, geo, options->salt, error);
+	int err;
+
+	if (sb->flags & TI_SB_DIRTY_BITMAP)
+		return 0; /* a bitmap lies in its place */
+	err = ti_hash_prepare(&hash, options->hash, options->hash_key, geo, options->salt, error);
 
 	if (err)
 		return err;
@@ -189,6 +200,7 @@ static int check(const struct options *options, const struct keyed *keyed,
 	cli_cleanup_pair struct ti_queue *queue = NULL;
 	cli_cleanup_seal struct ti_seal *seal = NULL;
 	struct ti_journal_overlay overlay = { 0 };
+	struct ti_unsettled unsettled;
 	struct progress_bar bar;
 	int err;
 
@@ -206,19 +218,22 @@ static int check(const struct options *options, const struct keyed *keyed,
 	result.list = list;
 	if (sb.flags & TI_SB_FIXED_HMAC)
 		check_options.salt = sb.salt;
-	if (load_journal(queue, &geo, seal, &check_options, &overlay, &error)) {
+	if (load_journal(queue, &sb, &geo, seal, &check_options, &overlay, &error) ||
+	    ti_unsettled_load(queue, &sb, &geo, &unsettled, &error)) {
 		ti_journal_overlay_free(&overlay);
 		return failed(print, &error, cli_exit_of(error.err));
 	}
 	if (overlay.count > 0)
 		ti_log(&log, TI_LOG_INFO, "%zu blocks are counted from the journal", overlay.count);
 	check_options.overlay = &overlay;
+	check_options.unsettled = &unsettled;
 
 	check_options.progress = progress_bar_begin(&bar, "checking", !options->batch_mode);
 	err = ti_check(queue, &geo, &check_options, &result, &error);
 	report.seconds = progress_bar_seconds(&bar);
 	progress_bar_end(&bar);
 	ti_journal_overlay_free(&overlay);
+	ti_unsettled_free(&unsettled);
 	cli_tell_rate(&log, "checked", result.checked_sectors * TI_SECTOR_BYTES, report.seconds);
 	if (err && err != -ECANCELED)
 		return failed(print, &error, CLI_IO);

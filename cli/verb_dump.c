@@ -16,6 +16,7 @@
 #include "pair.h"
 #include "print.h"
 #include "syntax.h"
+#include "unsettled.h"
 
 struct options {
 	const char *meta;
@@ -47,6 +48,18 @@ static const struct syntax syntax = {
 	.device_offset = offsetof(struct options, meta),
 };
 
+static void count_dirty(struct ti_queue *queue, struct report_dump *report)
+{
+	struct ti_unsettled u;
+
+	if (ti_unsettled_load(queue, &report->sb, &report->geo, &u, &report->error))
+		return;
+	report->has_bitmap = u.map != NULL;
+	report->bitmap_regions = u.regions;
+	report->bitmap_dirty = u.dirty;
+	ti_unsettled_free(&u);
+}
+
 /* Geometry and journal, as far as they can be had; why not goes into report->error. */
 static void look_further(struct ti_queue *queue, const struct keyed *keyed,
 			 struct report_dump *report)
@@ -58,8 +71,10 @@ static void look_further(struct ti_queue *queue, const struct keyed *keyed,
 		return;
 	report->has_geometry = true;
 	/* The dirty bitmap lies where the journal would be. */
-	if (report->sb.flags & TI_SB_DIRTY_BITMAP)
+	if (report->sb.flags & TI_SB_DIRTY_BITMAP) {
+		count_dirty(queue, report);
 		return;
+	}
 	/* The superblock was shown as it is; what its MAC says belongs to the journal. */
 	report->has_journal =
 		!ti_seal_open(&keyed->seal, &seal, &report->error) &&

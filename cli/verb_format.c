@@ -36,6 +36,7 @@ struct options {
 	bool integrity_legacy_hmac;
 	bool no_wipe;
 	bool keep_data;
+	bool recalculate;
 	bool force;
 	bool yes;
 	bool batch_mode;
@@ -73,6 +74,8 @@ static const struct syntax_option option_rows[] = {
 	     "no salt in the tags, for old kernels"),
 	FLAG("no-wipe", 0, no_wipe, "write no data and no tags: unwritten blocks are unreadable"),
 	FLAG("keep-data", 0, keep_data, "leave DATA as it is and write the tags of what is there"),
+	FLAG("recalculate", 0, recalculate,
+	     "leave DATA as it is; a LUN makes the tags in the background"),
 	FLAG("force", 0, force, "format devices on which something was found"),
 	FLAG("yes", 'y', yes, "do not ask"),
 	FLAG("batch-mode", 'q', batch_mode, "do not ask, tell only failures"),
@@ -85,8 +88,8 @@ static const struct syntax syntax = {
 	.about = "Makes a pair: the data device DATA will hold the LUN's blocks, the metadata "
 		 "device META\n"
 		 "a superblock, a journal and the tags. DATA is filled with zeros, unless "
-		 "--keep-data\n"
-		 "or --no-wipe is given. What META held from --start on is lost.",
+		 "--keep-data,\n"
+		 "--no-wipe or --recalculate is given. What META held from --start on is lost.",
 	.options = option_rows,
 	.option_count = sizeof(option_rows) / sizeof(option_rows[0]),
 	.takes_device = true,
@@ -109,6 +112,10 @@ static int check_options(const struct options *o)
 		return syntax_complain(syntax.verb,
 				       "--keep-data writes tags and --no-wipe writes none: give "
 				       "one of them");
+	if (o->recalculate && (o->keep_data || o->no_wipe))
+		return syntax_complain(syntax.verb,
+				       "--recalculate makes the tags later, %s: give one of them",
+				       o->keep_data ? "--keep-data now" : "--no-wipe never");
 	if (!power_of_two(o->sector_size))
 		return syntax_complain(
 			syntax.verb, "--sector-size must be 512, 1024, 2048 or 4096, not %" PRIu64,
@@ -145,6 +152,8 @@ static struct ti_format_options format_options(const struct options *o, const st
 		f.fill = TI_FORMAT_KEEP_DATA;
 	else if (o->no_wipe)
 		f.fill = TI_FORMAT_NO_WIPE;
+	else if (o->recalculate)
+		f.fill = TI_FORMAT_RECALCULATE;
 	return f;
 }
 
@@ -176,7 +185,7 @@ static const struct signature *worry_about_data(const struct options *o,
 {
 	for (unsigned i = 0; i < found->count; i++) {
 		/* What is kept is not lost; but a pair's metadata is nobody's data. */
-		if (!o->keep_data || found->list[i].integrity)
+		if ((!o->keep_data && !o->recalculate) || found->list[i].integrity)
 			return &found->list[i];
 	}
 	return NULL;
@@ -224,6 +233,8 @@ static void show_plan(const struct options *o, const struct ti_queue *queue,
 		[TI_FORMAT_WIPE] = "will be filled with zeros",
 		[TI_FORMAT_KEEP_DATA] = "will be read, not written",
 		[TI_FORMAT_NO_WIPE] = "will not be written, but is unreadable without tags",
+		[TI_FORMAT_RECALCULATE] =
+			"will not be written; its tags are made when it is in use",
 	};
 	struct signatures meta = contents->found[TI_META];
 
@@ -289,7 +300,7 @@ static int write_pair(const struct options *o, const struct ti_log *log, struct 
 		err = wipe_signatures(o, contents, error);
 	if (!err)
 		err = ti_format_write(queue, plan, &progress, error);
-	if (!err && plan->fill != TI_FORMAT_NO_WIPE)
+	if (!err && (plan->fill == TI_FORMAT_WIPE || plan->fill == TI_FORMAT_KEEP_DATA))
 		cli_tell_rate(log, plan->fill == TI_FORMAT_WIPE ? "wiped" : "read",
 			      plan->geo.provided_sectors * TI_SECTOR_BYTES,
 			      progress_bar_seconds(&bar));

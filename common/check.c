@@ -40,6 +40,7 @@ struct check {
 	uint8_t *verdict;  /* one per block of a chunk */
 	size_t blocks_max; /* room in the two above */
 	const struct ti_journal_overlay *overlay;
+	const struct ti_unsettled *unsettled; /* NULL: there are none */
 	uint64_t small_reads;
 	struct ti_check_range open; /* the range that may still grow; sectors 0: none */
 };
@@ -147,6 +148,17 @@ static void compare_blocks(struct check *c, const struct ti_sweep_chunk *chunk)
 	}
 }
 
+/* What nobody vouches for is neither good nor bad. */
+static void doubt(struct check *c, const struct ti_sweep_chunk *chunk)
+{
+	for (size_t i = 0; c->unsettled != NULL && i < chunk->blocks; i++) {
+		if (c->verdict[i] != TI_CHECK_DATA_UNREADABLE &&
+		    c->verdict[i] != TI_CHECK_TAG_UNREADABLE &&
+		    ti_unsettled_has(c->unsettled, chunk->first_block + i))
+			c->verdict[i] = TI_CHECK_UNSETTLED;
+	}
+}
+
 static int visit(void *ctx, const struct ti_sweep_chunk *chunk)
 {
 	struct check *c = ctx;
@@ -164,9 +176,11 @@ static int visit(void *ctx, const struct ti_sweep_chunk *chunk)
 	ti_hash_blocks(&c->hash, chunk->first_block * c->geo->sectors_per_block, &cursor,
 		       chunk->blocks, c->expected);
 	c->report->checked_sectors += chunk->blocks * c->geo->sectors_per_block;
-	if (!failed && ti_secret_equal(c->expected, chunk->tags, chunk->blocks * c->geo->tag_size))
+	if (!failed && c->unsettled == NULL &&
+	    ti_secret_equal(c->expected, chunk->tags, chunk->blocks * c->geo->tag_size))
 		return 0;
 	compare_blocks(c, chunk);
+	doubt(c, chunk);
 	for (size_t i = 0; i < chunk->blocks; i++) {
 		if (c->verdict[i] != GOOD &&
 		    !(c->overlay && ti_journal_overlay_has(c->overlay, chunk->first_block + i)))
@@ -196,6 +210,8 @@ int ti_check(struct ti_queue *q, const struct ti_geometry *geo,
 	err = ti_hash_prepare(&c.hash, options->hash, options->hash_key, geo, options->salt, error);
 	if (err)
 		return err;
+	if (options->unsettled && ti_unsettled_any(options->unsettled))
+		c.unsettled = options->unsettled;
 	c.blocks_max = ti_sweep_chunk_blocks(q, geo, sweep.kind);
 	c.expected = malloc(c.blocks_max * geo->tag_size);
 	c.verdict = malloc(c.blocks_max);

@@ -18,12 +18,14 @@
 #include "hash.h"
 #include "journal_overlay.h"
 #include "progress.h"
+#include "unsettled.h"
 
 enum ti_check_kind {
 	TI_CHECK_MISMATCH,	/* block and tag differ */
 	TI_CHECK_NEVER_WRITTEN, /* they differ and the tag is all zero, as before the first write */
 	TI_CHECK_DATA_UNREADABLE, /* the data device returned an error */
 	TI_CHECK_TAG_UNREADABLE,  /* the metadata device returned an error */
+	TI_CHECK_UNSETTLED,	  /* the tag is still to be recalculated: it says nothing */
 	TI_CHECK_KINDS,
 };
 
@@ -40,6 +42,8 @@ struct ti_check_options {
 	/* Blocks whose newest version is in the journal and has been verified there: what the
 	 * devices hold in their places does not count.  May be NULL. */
 	const struct ti_journal_overlay *overlay;
+	/* Blocks whose tags are still to be recalculated.  May be NULL. */
+	const struct ti_unsettled *unsettled;
 	struct ti_progress progress;
 };
 

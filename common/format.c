@@ -99,6 +99,8 @@ int ti_format_plan(const struct ti_queue *q, const struct ti_format_options *opt
 	if (!shape.tag_size)
 		shape.tag_size = options->hash->digest_size;
 	err = ti_geometry_plan(&shape, &sizes, &plan->sb, &plan->geo, error);
+	if (!err && plan->fill == TI_FORMAT_RECALCULATE)
+		plan->sb.flags |= TI_SB_RECALCULATING; /* from sector 0 on */
 	if (err)
 		return err;
 	err = check_blocks(q, &plan->geo, error);
@@ -172,8 +174,8 @@ static int flush_both(struct ti_queue *q, struct ti_error *error)
 	return 0;
 }
 
-static int write_journal(struct ti_queue *q, const struct ti_geometry *geo,
-			 const struct ti_seal *seal, struct ti_error *error)
+int ti_format_journal(struct ti_queue *q, const struct ti_geometry *geo, const struct ti_seal *seal,
+		      struct ti_error *error)
 {
 	size_t section_bytes = (size_t)geo->section_sectors * TI_SECTOR_BYTES;
 	size_t batch = JOURNAL_BUFFER_BYTES / section_bytes;
@@ -212,7 +214,7 @@ static int write_tags(struct ti_queue *q, const struct ti_format_plan *plan,
 	struct ti_hash hash;
 	int err;
 
-	if (plan->fill == TI_FORMAT_NO_WIPE)
+	if (plan->fill == TI_FORMAT_NO_WIPE || plan->fill == TI_FORMAT_RECALCULATE)
 		return 0;
 	err = ti_hash_prepare(&hash, plan->hash, plan->hash_key, &plan->geo,
 			      salted ? plan->sb.salt : NULL, error);
@@ -246,7 +248,7 @@ int ti_format_write(struct ti_queue *q, const struct ti_format_plan *plan,
 	if (!err)
 		err = flush_meta(q, error);
 	if (!err)
-		err = write_journal(q, &plan->geo, seal, error);
+		err = ti_format_journal(q, &plan->geo, seal, error);
 	if (!err)
 		err = write_tags(q, plan, progress, error);
 	/* Durable before the superblock that vouches for them. */

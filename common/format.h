@@ -27,6 +27,9 @@ enum ti_format_fill {
 	TI_FORMAT_WIPE,	     /* zeros everywhere, with their tags */
 	TI_FORMAT_KEEP_DATA, /* the data stays and gets its tags */
 	TI_FORMAT_NO_WIPE,   /* neither is written: a block is unreadable until it is written */
+	/* Neither is written; whoever opens the pair makes the tags of what is there, meanwhile it
+	 * can be read (flag RECALCULATING). */
+	TI_FORMAT_RECALCULATE,
 };
 
 struct ti_format_options {
@@ -62,6 +65,13 @@ int ti_format_plan(const struct ti_queue *q, const struct ti_format_options *opt
  */
 int ti_format_write(struct ti_queue *q, const struct ti_format_plan *plan,
 		    const struct ti_progress *progress, struct ti_error *error);
+
+/**
+ * Write an empty journal as a new pair has it, all sections with sequence number 0.  Not flushed.
+ * Blocks.  Returns 0, -ENOMEM, or what the device said.
+ */
+int ti_format_journal(struct ti_queue *q, const struct ti_geometry *geo, const struct ti_seal *seal,
+		      struct ti_error *error);
 
 /** Does @buf (TI_SB_BYTES from the superblock's place) hold the marker of an unfinished format? */
 bool ti_format_is_unfinished(const uint8_t *buf);

@@ -261,22 +261,27 @@ static uint32_t sections_fitting(const struct ti_geometry *geo, uint32_t want, u
 	return sections;
 }
 
-static uint8_t bitmap_granularity(const struct ti_format_shape *shape,
-				  const struct ti_geometry *geo, uint32_t log2_spb,
-				  uint32_t sections)
+bool ti_geometry_bitmap_fits(const struct ti_geometry *geo, unsigned log2_blocks_per_bit)
 {
-	uint64_t bits = (uint64_t)geo->section_sectors * sections * BITS_PER_SECTOR;
-	uint32_t l = shape->sectors_per_bit ? log2_floor(shape->sectors_per_bit)
-					    : DEFAULT_LOG2_SECTORS_PER_BIT;
+	uint64_t bits = (uint64_t)geo->section_sectors * geo->journal_sections * BITS_PER_SECTOR;
+	unsigned l = log2_blocks_per_bit + log2_floor(geo->sectors_per_block);
 
 	if (bits > UINT32_MAX)
 		bits = UINT32_MAX;
-	if (l < log2_spb)
-		l = log2_spb;
+	return l < 63 && bits >= (geo->provided_sectors + (1ULL << l) - 1) >> l;
+}
+
+uint8_t ti_geometry_bitmap_granularity(const struct ti_geometry *geo, uint32_t sectors_per_bit)
+{
+	uint32_t spb = log2_floor(geo->sectors_per_block);
+	uint32_t l = sectors_per_bit ? log2_floor(sectors_per_bit) : DEFAULT_LOG2_SECTORS_PER_BIT;
+
+	if (l < spb)
+		l = spb;
 	/* dm-integrity: the bitmap takes the journal's place, so its bits must cover the device. */
-	while (bits < (geo->provided_sectors + (1ULL << l) - 1) >> l)
+	while (!ti_geometry_bitmap_fits(geo, l - spb))
 		l++;
-	return (uint8_t)(l - log2_spb);
+	return (uint8_t)(l - spb);
 }
 
 int ti_geometry_plan(const struct ti_format_shape *shape, const struct ti_pair_sizes *sizes,
@@ -326,8 +331,9 @@ int ti_geometry_plan(const struct ti_format_shape *shape, const struct ti_pair_s
 
 	sb->provided_sectors = geo->provided_sectors;
 	sb->journal_sections = sections;
+	geo->journal_sections = sections;
 	sb->log2_blocks_per_bitmap_bit =
-		bitmap_granularity(shape, geo, sb->log2_sectors_per_block, sections);
+		ti_geometry_bitmap_granularity(geo, shape->sectors_per_bit);
 	sb->version = ti_superblock_version(sb->flags);
 	return ti_geometry_load(sb, sizes, shape->start_sector, shape->buffer_sectors, geo, error);
 }

@@ -65,6 +65,15 @@ int ti_geometry_load(const struct ti_superblock *sb, const struct ti_pair_sizes 
 		     uint64_t start_sector, uint32_t buffer_sectors, struct ti_geometry *geo,
 		     struct ti_error *error);
 
+/**
+ * log2 of the blocks that one bit of the bitmap stands for, if @sectors_per_bit (0: the default) is
+ * asked for: more, if else the bits would not fit into the journal's place, which the bitmap takes.
+ */
+uint8_t ti_geometry_bitmap_granularity(const struct ti_geometry *geo, uint32_t sectors_per_bit);
+
+/** Would a bitmap of this granularity fit into the journal's place? */
+bool ti_geometry_bitmap_fits(const struct ti_geometry *geo, unsigned log2_blocks_per_bit);
+
 /** What a new pair shall look like. */
 struct ti_format_shape {
 	uint32_t block_size;	  /* bytes; 0: 512 */

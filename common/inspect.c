@@ -154,6 +154,8 @@ int ti_inspect_settled(struct ti_queue *q, const struct ti_superblock *sb,
 	int err;
 
 	err = ti_superblock_check_supported(sb, name, error);
+	if (!err)
+		err = ti_superblock_check_settled(sb, name, error);
 	if (err)
 		return err;
 	err = ti_journal_scan(q, geo, &journal, error);

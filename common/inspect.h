@@ -55,9 +55,9 @@ int ti_inspect_geometry(const struct ti_queue *q, const struct ti_superblock *sb
 
 /**
  * May the tags be judged by what the two devices hold?  Not when the superblock says something
- * that cannot be served (ti_superblock_check_supported()), nor when the journal holds entries,
- * which are newer.  Blocks. Returns 0; -EOPNOTSUPP; -EUCLEAN if the journal is not empty or
- * damaged; or what the device said.
+ * that cannot be served (ti_superblock_check_supported()) or that tags are still to be computed,
+ * nor when the journal holds entries, which are newer.  Blocks. Returns 0; -EOPNOTSUPP; -EUCLEAN
+ * if tags are to be computed, or the journal is not empty or damaged; or what the device said.
  */
 int ti_inspect_settled(struct ti_queue *q, const struct ti_superblock *sb,
 		       const struct ti_geometry *geo, struct ti_error *error);

@@ -199,7 +199,7 @@ static void pump(struct ti_journal *j)
 
 static bool may_start(const struct ti_journal *j)
 {
-	if (j->writeout_running || j->committed == 0)
+	if (j->writeout_running || j->committed == 0 || ti_recalc_holds(&j->lun->recalc))
 		return false;
 	/* After a failure only a slot that wants entries is reason enough, until a tick. */
 	if (!STAILQ_EMPTY(&j->want))

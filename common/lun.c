@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "bitmap.h"
 #include "lun_internal.h"
 
 void ti_slot_ready(struct ti_slot *slot)
@@ -244,6 +245,7 @@ void ti_lun_submit(struct ti_lun *lun, struct ti_request *req)
 {
 	struct ti_result result;
 
+	lun->submitted++;
 	if (!acceptable(lun, req, &result) || (req->op != TI_REQ_FLUSH && req->sectors == 0))
 		finish(lun, req, &result);
 	else if (STAILQ_EMPTY(&lun->waiting) && !STAILQ_EMPTY(&lun->free))
@@ -275,12 +277,16 @@ static bool step_all(struct ti_lun *lun)
 
 void ti_lun_run(struct ti_lun *lun, struct ti_request_list *out)
 {
+	bool moved;
+
 	do {
 		/* Flush rounds start only when nothing else can be done at once, so that all who
 		 * are about to ask share the next one. */
 		do {
 			step_all(lun);
-		} while (lun->policy->run(lun));
+			moved = lun->policy->run(lun);
+			moved |= ti_recalc_run(lun);
+		} while (moved);
 	} while (ti_queue_run(lun->queue) > 0);
 	STAILQ_CONCAT(out, &lun->finished);
 }
@@ -289,6 +295,7 @@ void ti_lun_tick(struct ti_lun *lun)
 {
 	uint64_t now = ti_clock_now(lun->clock);
 
+	ti_recalc_tick(lun, now);
 	if (now < lun->deadline_ns)
 		return;
 	lun->deadline_ns = now + lun->tick_ns;
@@ -297,7 +304,9 @@ void ti_lun_tick(struct ti_lun *lun)
 
 uint64_t ti_lun_deadline(const struct ti_lun *lun)
 {
-	return lun->deadline_ns;
+	uint64_t recalc = ti_recalc_deadline(lun);
+
+	return recalc < lun->deadline_ns ? recalc : lun->deadline_ns;
 }
 
 void ti_lun_wait(struct ti_lun *lun, uint64_t deadline_ns)
@@ -313,6 +322,11 @@ void ti_lun_wake(struct ti_lun *lun)
 const struct ti_geometry *ti_lun_geometry(const struct ti_lun *lun)
 {
 	return &lun->geo;
+}
+
+bool ti_lun_read_only(const struct ti_lun *lun)
+{
+	return lun->read_only;
 }
 
 uint32_t ti_lun_io_align(const struct ti_lun *lun)
@@ -338,4 +352,15 @@ void ti_lun_get_stats(const struct ti_lun *lun, struct ti_lun_stats *stats)
 	stats->device_flushes[TI_DATA] = lun->flusher.device_flushes[TI_DATA];
 	stats->device_flushes[TI_META] = lun->flusher.device_flushes[TI_META];
 	stats->locked_memory = lun->locked_memory;
+	stats->recalculating = lun->recalc.active;
+	stats->recalc_sector = lun->recalc.active ? lun->recalc.sector : lun->geo.provided_sectors;
+	stats->recalculated_sectors = lun->recalc.done_sectors;
+	stats->recalc_mismatches = lun->recalc.mismatches;
+	stats->recalc_unreadable = lun->recalc.unreadable;
+	if (lun->bitmap == NULL)
+		return;
+	stats->bitmap_bits = lun->bitmap->bits;
+	stats->bitmap_dirty = ti_bits_count(lun->bitmap->disk, lun->bitmap->bits);
+	stats->bitmap_writes = lun->bitmap->rounds;
+	stats->bitmap_clears = lun->bitmap->clears;
 }

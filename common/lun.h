@@ -41,8 +41,10 @@
 #include "secret.h"
 
 enum ti_mode {
-	TI_MODE_DIRECT,	 /* 'D': no crash protection between data and tag */
-	TI_MODE_JOURNAL, /* 'J': data and tag change together */
+	TI_MODE_DIRECT,	  /* 'D': no crash protection between data and tag */
+	TI_MODE_JOURNAL,  /* 'J': data and tag change together */
+	TI_MODE_BITMAP,	  /* 'B': after a crash, tags of regions written to are made anew */
+	TI_MODE_RECOVERY, /* 'R': read-only, no tag is looked at, the journal is not replayed */
 };
 
 struct ti_lun_options {
@@ -58,6 +60,11 @@ struct ti_lun_options {
 	unsigned bounce_buffers;     /* of max_part_bytes; 0: 4 */
 	unsigned journal_watermark;  /* percent; 0: 50.  Fuller, the journal is written out */
 	unsigned commit_time_ms;     /* dirty tags are written out after this; 0: 10000 */
+	unsigned bitmap_flush_interval_ms; /* mode bitmap: bits are cleared after this; 0: 10000 */
+	uint32_t sectors_per_bit;	   /* mode bitmap; 0: as the superblock says */
+	bool recalculate;		   /* all tags, unless the pair says how far that is */
+	bool reset_recalculate;		   /* all tags, from the beginning */
+	uint64_t recalculate_rate; /* bytes per second at most; 0: no limit but others' I/O */
 	/* The name of files on tmpfs, of this pair's own, in which what has been acknowledged
 	 * outlives the process; NULL: none.  See store_file.h.  Used during the open only. */
 	const char *store_path;
@@ -132,6 +139,18 @@ struct ti_lun_stats {
 	uint64_t bounced_parts;
 	uint64_t io_errors[TI_DEVICES];
 	bool locked_memory; /* the pools are locked in memory */
+
+	/* Recalculation: under way (or waiting, on a read-only LUN); all before the sector is done.
+	 */
+	bool recalculating;
+	uint64_t recalc_sector;
+	uint64_t recalculated_sectors; /* since open */
+	uint64_t recalc_mismatches;    /* blocks of clean regions that it found not to match */
+	uint64_t recalc_unreadable;    /* sectors that could not be read: their tags stay */
+
+	/* Mode bitmap. */
+	uint64_t bitmap_bits, bitmap_dirty; /* regions; those whose bit is set */
+	uint64_t bitmap_writes, bitmap_clears;
 };
 
 struct ti_lun;
@@ -146,16 +165,17 @@ int ti_lun_open(const struct ti_lun_options *options, struct ti_queue *queue,
 		struct ti_error *error);
 
 /**
- * Bring home what a killed predecessor left in the store, read the journal and replay what it
- * holds: data and tags go to their places, both devices are
- * flushed, and then, in mode direct or if its newest commit was torn, the journal is erased. Writes
- * nothing if there is nothing to replay.  May take long: the journal is as large as its format made
- * it.  After an open that deferred it, once, before anything else but ti_lun_geometry(),
- * ti_lun_io_align(), ti_lun_get_stats() and ti_lun_wake(); nobody else is inside meanwhile.  Any
- * thread.  Returns 0 or negative errno with a sentence in @error: -EUCLEAN if the journal is
- * damaged, or holds entries and the open is read-only; -EILSEQ if an entry does not match its tag
- * (in all these cases nothing has been written); or what a device said.  After an error only
- * ti_lun_close() is left.
+ * Bring home what a killed predecessor left in the store.  Mend what its mode or death left on the
+ * devices: see bitmap_open.c for a dirty bitmap; recalculation goes on, or begins, in the
+ * background.  Then read the journal and replay what it holds (none of it in mode recovery): data
+ * and tags go to their places, both devices are flushed, and then, in mode direct or if its newest
+ * commit was torn, the journal is erased. Writes nothing if there is nothing to replay.  May take
+ * long: the journal is as large as its format made it.  After an open that deferred it, once,
+ * before anything else but ti_lun_geometry(), ti_lun_io_align(), ti_lun_get_stats() and
+ * ti_lun_wake(); nobody else is inside meanwhile.  Any thread.  Returns 0 or negative errno with a
+ * sentence in @error: -EUCLEAN if the journal is damaged, or holds entries and the open is
+ * read-only; -EILSEQ if an entry does not match its tag (in all these cases nothing has been
+ * written); or what a device said.  After an error only ti_lun_close() is left.
  */
 int ti_lun_start(struct ti_lun *lun, struct ti_error *error);
 
@@ -173,6 +193,9 @@ int ti_lun_close(struct ti_lun *lun);
 void ti_lun_abandon(struct ti_lun *lun);
 
 const struct ti_geometry *ti_lun_geometry(const struct ti_lun *lun);
+
+/** Do all writes fail with -EROFS (option read_only, mode recovery)? */
+bool ti_lun_read_only(const struct ti_lun *lun);
 
 /** Requests start and end on multiples of this: the block size, or the data device's if larger. */
 uint32_t ti_lun_io_align(const struct ti_lun *lun);

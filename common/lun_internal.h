@@ -21,6 +21,7 @@
 #include "iov.h"
 #include "lun.h"
 #include "range_lock.h"
+#include "recalc.h"
 #include "seal.h"
 #include "store_file.h"
 #include "tag_cache.h"
@@ -90,6 +91,8 @@ struct ti_slot {
 
 	struct ti_range range;
 	bool range_held;
+	bool unchecked; /* read without a look at the tags */
+	bool in_bitmap; /* mode bitmap: the part is being written, its regions' bits must stay */
 	struct ti_flush_waiter flush;
 	uint64_t turn;		    /* mode journal: writes get entries in this order */
 	STAILQ_ENTRY(ti_slot) link; /* free, ready or waiting for a bounce buffer: one of them */
@@ -124,9 +127,11 @@ struct ti_policy_ops {
 	void (*close)(struct ti_lun *lun);
 };
 
-extern const struct ti_policy_ops ti_policy_direct, ti_policy_journal;
+extern const struct ti_policy_ops ti_policy_direct, ti_policy_journal, ti_policy_bitmap,
+	ti_policy_recovery;
 
 struct ti_journal;
+struct ti_bitmap;
 
 struct ti_lun {
 	const struct ti_policy_ops *policy;
@@ -145,7 +150,11 @@ struct ti_lun {
 	struct ti_flusher flusher;
 	struct ti_range_locks ranges;
 	struct ti_journal *journal; /* policy_journal.c */
+	struct ti_bitmap *bitmap;   /* policy_bitmap.c */
+	struct ti_recalc recalc;
 	unsigned journal_watermark; /* percent */
+	uint32_t sectors_per_bit;   /* 0: as the superblock says */
+	bool recalculate, reset_recalculate;
 	bool read_only;
 	bool started;
 	bool locked_memory;
@@ -162,6 +171,8 @@ struct ti_lun {
 
 	uint8_t **bounce; /* free ones */
 	unsigned bounce_free, bounce_count;
+
+	uint64_t submitted; /* requests, ever */
 
 	uint64_t tick_ns;     /* interval */
 	uint64_t deadline_ns; /* of the next tick */
@@ -230,8 +241,15 @@ void ti_pass_take(struct ti_slot *slot, uint32_t n, const uint8_t *data, size_t 
 
 /* policy_direct.c */
 
-/** Read the part from the data device and verify it. */
+/**
+ * Read the part from the data device and verify it; one whose tags are still to be recalculated is
+ * only read.  May shorten the part.
+ */
 void ti_read_from_device(struct ti_slot *slot);
+/** Read the part from the data device, whatever its tags are. */
+void ti_read_unchecked(struct ti_slot *slot);
+/** Write the part, whose memory is mapped, and its tags. */
+void ti_write_to_device(struct ti_slot *slot);
 
 /* lun_open.c */
 

@@ -12,10 +12,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bitmap.h"
 #include "journal.h"
 #include "journal_scan.h"
 #include "lun_internal.h"
 #include "memory.h"
+#include "superblock_io.h"
 #include "tag_store.h"
 
 #define DEFAULT_CACHE_BYTES    (16U << 20)
@@ -24,6 +26,7 @@
 #define DEFAULT_PART_BYTES     (1U << 20)
 #define DEFAULT_BOUNCE_BUFFERS 4U
 #define DEFAULT_COMMIT_MS      10000U
+#define DEFAULT_BITMAP_MS      10000U
 
 static int read_superblock(struct ti_lun *lun, uint64_t start_sector, struct ti_error *error)
 {
@@ -54,7 +57,8 @@ static int read_superblock(struct ti_lun *lun, uint64_t start_sector, struct ti_
 			     meta->name, start_sector, strerror(-err));
 	else
 		err = ti_superblock_parse(buf, meta->name, &lun->sb, error);
-	if (err == 0)
+	/* Mode recovery asks no questions. */
+	if (err == 0 && lun->policy != &ti_policy_recovery)
 		err = ti_seal_check_superblock(lun->seal, buf, &lun->sb, meta->name, error);
 	ti_memory_put(buf, TI_SB_BYTES);
 	return err;
@@ -62,6 +66,7 @@ static int read_superblock(struct ti_lun *lun, uint64_t start_sector, struct ti_
 
 static int empty_journal(struct ti_lun *lun, const char *path, struct ti_error *error)
 {
+	const struct ti_policy_ops *policy = lun->policy;
 	int err = ti_journal_alloc(lun, path, &lun->journal, error);
 
 	if (err != 0)
@@ -71,7 +76,7 @@ static int empty_journal(struct ti_lun *lun, const char *path, struct ti_error *
 	if (err != 0)
 		return err; /* the caller waits for what is under way, and frees all */
 	lun->policy->close(lun);
-	lun->policy = &ti_policy_direct;
+	lun->policy = policy;
 	return 0;
 }
 
@@ -302,7 +307,7 @@ static int open_layout(struct ti_lun *lun, const struct ti_lun_options *o, struc
 
 	if (err != 0)
 		return err;
-	if (!o->read_only && read_only != NULL)
+	if (!lun->read_only && read_only != NULL)
 		return ti_error_set(error, -EROFS, "%s is read-only", read_only->name);
 	err = ti_geometry_load(&lun->sb, &sizes, o->start_sector, o->buffer_sectors, &lun->geo,
 			       error);
@@ -316,6 +321,7 @@ static int open_layout(struct ti_lun *lun, const struct ti_lun_options *o, struc
 /* @clean: nothing that the tag store holds is missing on the devices. */
 static void release(struct ti_lun *lun, bool clean)
 {
+	ti_recalc_free(lun);
 	if (lun->policy->close != NULL)
 		lun->policy->close(lun);
 	ti_tag_cache_close(lun->cache);
@@ -338,8 +344,16 @@ static bool is_broken(const struct ti_lun *lun)
 static bool idle(const struct ti_lun *lun)
 {
 	return (lun->cache == NULL || ti_tag_cache_idle(lun->cache)) && !lun->flusher.running &&
-	       (lun->journal == NULL || ti_journal_idle(lun->journal));
+	       (lun->journal == NULL || ti_journal_idle(lun->journal)) &&
+	       (lun->bitmap == NULL || ti_bitmap_idle(lun->bitmap)) && ti_recalc_idle(lun);
 }
+
+/* A flush round that a close waits for. */
+struct closing_round {
+	struct ti_flush_waiter waiter; /* first */
+	bool done;
+	int err;
+};
 
 /* Wait for what is under way, whatever becomes of it. */
 static void quiesce(struct ti_lun *lun, struct ti_request_list *finished)
@@ -362,22 +376,52 @@ static void give_up(struct ti_lun *lun)
 	release(lun, !is_broken(lun));
 }
 
+static const struct ti_policy_ops *policy_of(enum ti_mode mode)
+{
+	switch (mode) {
+	case TI_MODE_JOURNAL:
+		return &ti_policy_journal;
+	case TI_MODE_BITMAP:
+		return &ti_policy_bitmap;
+	case TI_MODE_RECOVERY:
+		return &ti_policy_recovery;
+	case TI_MODE_DIRECT:
+		break;
+	}
+	return &ti_policy_direct;
+}
+
+static void take_options(struct ti_lun *lun, const struct ti_lun_options *o)
+{
+	unsigned commit_ms = o->commit_time_ms != 0 ? o->commit_time_ms : DEFAULT_COMMIT_MS;
+	unsigned bitmap_ms =
+		o->bitmap_flush_interval_ms != 0 ? o->bitmap_flush_interval_ms : DEFAULT_BITMAP_MS;
+
+	lun->policy = policy_of(o->mode);
+	lun->journal_watermark = o->journal_watermark != 0 ? o->journal_watermark : 50;
+	lun->sectors_per_bit = o->sectors_per_bit;
+	lun->recalculate = o->recalculate;
+	lun->reset_recalculate = o->reset_recalculate;
+	lun->recalc.rate = o->recalculate_rate;
+	lun->read_only = o->read_only || o->mode == TI_MODE_RECOVERY;
+	/* Half of it: what became dirty between two ticks is written at the second. */
+	lun->tick_ns =
+		o->mode == TI_MODE_BITMAP ? bitmap_ms * TI_NS_PER_MS : commit_ms * TI_NS_PER_MS / 2;
+}
+
 int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct ti_clock *clock,
 		const struct ti_log *log, struct ti_lun **out, struct ti_error *error)
 {
 	struct ti_lun *lun = calloc(1, sizeof(*lun));
-	unsigned commit_ms = o->commit_time_ms != 0 ? o->commit_time_ms : DEFAULT_COMMIT_MS;
 	int err;
 
 	if (lun == NULL)
 		return ti_error_set(error, -ENOMEM, "out of memory");
-	lun->policy = o->mode == TI_MODE_JOURNAL ? &ti_policy_journal : &ti_policy_direct;
-	lun->journal_watermark = o->journal_watermark != 0 ? o->journal_watermark : 50;
+	take_options(lun, o);
 	lun->queue = queue;
 	lun->clock = clock;
 	if (log != NULL)
 		lun->log = *log;
-	lun->read_only = o->read_only;
 	lun->locked_memory = true;
 	if (o->store_path != NULL) {
 		lun->store_path = strdup(o->store_path);
@@ -410,8 +454,6 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 		release(lun, !is_broken(lun));
 		return err;
 	}
-	/* Half of it: what became dirty between two ticks is written at the second. */
-	lun->tick_ns = commit_ms * TI_NS_PER_MS / 2;
 	lun->deadline_ns = ti_clock_now(clock) + lun->tick_ns;
 	if (!lun->locked_memory)
 		ti_log(&lun->log, TI_LOG_WARN,
@@ -430,7 +472,12 @@ int ti_lun_start(struct ti_lun *lun, struct ti_error *error)
 	int err = start_store(lun, error);
 
 	if (err == 0)
+		err = ti_lun_settle(lun, error);
+	/* A bitmap lies in the journal's place: nothing to replay, and nothing may be written. */
+	if (err == 0 && !(lun->read_only && (lun->sb.flags & TI_SB_DIRTY_BITMAP)))
 		err = lun->policy->start(lun, error);
+	if (err == 0)
+		err = ti_recalc_open(lun, error);
 	if (err != 0)
 		return err;
 	lun->started = true;
@@ -447,6 +494,32 @@ int ti_lun_start(struct ti_lun *lun, struct ti_error *error)
 	return 0;
 }
 
+static void round_done(struct ti_flush_waiter *waiter, const struct ti_result *result)
+{
+	struct closing_round *c = (struct closing_round *)waiter;
+
+	c->done = true;
+	c->err = result->err;
+}
+
+/* Keep how far a recalculation is.  (Mode bitmap does it when it stops.) */
+static int close_recalc(struct ti_lun *lun, struct ti_request_list *finished)
+{
+	struct closing_round round = { .waiter.done = round_done };
+	struct ti_error error;
+
+	if (!lun->recalc.running || lun->bitmap != NULL)
+		return 0;
+	/* A flush in mode journal does not write the tags. */
+	ti_flush_join(&lun->flusher, &round.waiter);
+	while (!round.done)
+		quiesce(lun, finished);
+	ti_recalc_note(lun);
+	return round.err != 0
+		       ? round.err
+		       : ti_superblock_store(lun->queue, &lun->geo, lun->seal, &lun->sb, &error);
+}
+
 int ti_lun_close(struct ti_lun *lun)
 {
 	struct ti_request req = { .op = TI_REQ_FLUSH };
@@ -458,11 +531,16 @@ int ti_lun_close(struct ti_lun *lun)
 		return 0;
 	}
 	assert(lun->slots_busy == 0 && STAILQ_EMPTY(&lun->waiting));
+	/* First, so that the flush covers the tags of the last piece. */
+	ti_recalc_stop(lun);
+	quiesce(lun, &finished);
 	ti_lun_submit(lun, &req);
 	do {
 		quiesce(lun, &finished);
 	} while (STAILQ_EMPTY(&finished));
 	err = req.result.err;
+	if (err == 0)
+		err = close_recalc(lun, &finished);
 	if (lun->policy->stop != NULL && !lun->read_only) {
 		int stopped = lun->policy->stop(lun);
 

@@ -63,17 +63,37 @@ static void read_done(struct ti_slot *slot)
 		verify(slot);
 }
 
+/* Nobody vouches for the tags. */
+static void unchecked_done(struct ti_slot *slot)
+{
+	if (slot->io.result != 0)
+		ti_part_locate(slot, ti_part_done);
+	else
+		ti_part_done(slot);
+}
+
 static void read_mapped(struct ti_slot *slot)
 {
-	slot->step = read_done;
+	slot->step = slot->unchecked ? unchecked_done : read_done;
 	slot->pending = 1; /* until both have been started */
 	ti_part_transfer(slot, TI_IO_READ);
-	ti_part_pin(slot, false);
+	if (!slot->unchecked)
+		ti_part_pin(slot, false);
 	ti_slot_ready(slot);
+}
+
+void ti_read_unchecked(struct ti_slot *slot)
+{
+	slot->unchecked = true;
+	ti_part_map(slot, read_mapped);
 }
 
 void ti_read_from_device(struct ti_slot *slot)
 {
+	bool trusted;
+
+	slot->sectors = (uint32_t)ti_recalc_alike(slot->lun, slot->sector, slot->sectors, &trusted);
+	slot->unchecked = !trusted;
 	ti_part_map(slot, read_mapped);
 }
 
@@ -81,6 +101,7 @@ static void write_done(struct ti_slot *slot)
 {
 	struct ti_lun *lun = slot->lun;
 
+	slot->in_bitmap = false;
 	ti_flusher_wrote(&lun->flusher, TI_DATA);
 	if (slot->io.result != 0) {
 		ti_lun_io_error(lun, TI_DATA, "write", slot->sector, slot->io.result);
@@ -93,7 +114,7 @@ static void write_done(struct ti_slot *slot)
 	ti_part_done(slot);
 }
 
-static void write_mapped(struct ti_slot *slot)
+void ti_write_to_device(struct ti_slot *slot)
 {
 	struct ti_lun *lun = slot->lun;
 	struct ti_iov_cursor data = ti_iov_cursor(slot->iov, slot->iov_count);
@@ -112,7 +133,7 @@ static void write_mapped(struct ti_slot *slot)
 
 static void begin_write(struct ti_slot *slot)
 {
-	ti_part_map(slot, write_mapped);
+	ti_part_map(slot, ti_write_to_device);
 }
 
 static bool run(struct ti_lun *lun)

@@ -205,19 +205,26 @@ int ti_superblock_check_supported(const struct ti_superblock *sb, const char *wh
 			"%s has the flag discard_keyed, which is not supported: open it "
 			"with a kernel that knows allow_discards_keyed",
 			where);
+	return 0;
+}
+
+int ti_superblock_check_settled(const struct ti_superblock *sb, const char *where,
+				struct ti_error *error)
+{
 	if (sb->flags & TI_SB_DIRTY_BITMAP)
 		return ti_error_set(
-			error, -EOPNOTSUPP,
-			"%s has the flag dirty_bitmap: it was in use in bitmap mode and "
-			"not closed; open it with integritysetup and "
-			"--integrity-bitmap-mode, let it recalculate, and close it",
+			error, -EUCLEAN,
+			"%s has the flag dirty_bitmap: it was in use in bitmap mode and not "
+			"closed; "
+			"serve it in mode bitmap and let it recalculate, or open it with "
+			"integritysetup and --integrity-bitmap-mode, and close it",
 			where);
-	if ((sb->flags & TI_SB_RECALCULATING) && sb->recalc_sector < sb->provided_sectors)
-		return ti_error_set(error, -EOPNOTSUPP,
+	if (ti_superblock_recalculating(sb))
+		return ti_error_set(error, -EUCLEAN,
 				    "%s has the flag recalculating, and its tags are right only up "
 				    "to sector %" PRIu64 " of %" PRIu64
-				    ": open it with integritysetup, wait until it has "
-				    "recalculated the rest, and close it",
+				    ": serve it, or open it with integritysetup, and wait until it "
+				    "has recalculated the rest",
 				    where, sb->recalc_sector, sb->provided_sectors);
 	return 0;
 }
@@ -246,6 +253,10 @@ void ti_superblock_write(const struct ti_superblock *sb, uint8_t *buf)
 		.log2_blocks_per_bitmap_bit = sb->log2_blocks_per_bitmap_bit,
 	};
 
+	/* dm-integrity: whoever is in mode bitmap writes 3, also when it clears the flag at its
+	 * end. */
+	if (sb->bitmap_mode && d.version < 3)
+		d.version = 3;
 	memcpy(d.magic, magic, sizeof(d.magic));
 	ti_le16_set(&d.integrity_tag_size, sb->tag_size);
 	ti_le32_set(&d.journal_sections, sb->journal_sections);

@@ -64,6 +64,9 @@ struct ti_superblock {
 	uint8_t log2_blocks_per_bitmap_bit;
 	uint64_t recalc_sector;
 	uint8_t salt[TI_SALT_BYTES];
+	/* Not on disk: who writes it serves the pair in mode bitmap, which counts for the version.
+	 */
+	bool bitmap_mode;
 };
 
 /** What lies at the superblock's place. */
@@ -88,11 +91,24 @@ int ti_superblock_parse(const uint8_t *buf, const char *where, struct ti_superbl
 			struct ti_error *error);
 
 /**
- * Refuse, by name, what mode direct cannot serve: journal MAC, dirty bitmap, unfinished
- * recalculation, keyed discards, inline.  Returns 0 or -EOPNOTSUPP.
+ * Refuse, by name, what cannot be served at all: journal MAC, keyed discards, inline.  Returns 0 or
+ * -EOPNOTSUPP.
  */
 int ti_superblock_check_supported(const struct ti_superblock *sb, const char *where,
 				  struct ti_error *error);
+
+/** Is a part of the tags still to be computed, because of the flag RECALCULATING? */
+static inline bool ti_superblock_recalculating(const struct ti_superblock *sb)
+{
+	return (sb->flags & TI_SB_RECALCULATING) && sb->recalc_sector < sb->provided_sectors;
+}
+
+/**
+ * Refuse what has tags that nobody vouches for: a dirty bitmap, an unfinished recalculation.
+ * Returns 0 or -EUCLEAN.
+ */
+int ti_superblock_check_settled(const struct ti_superblock *sb, const char *where,
+				struct ti_error *error);
 
 /**
  * Lay a superblock out for writing.  @buf: TI_SB_BYTES bytes, all are set.  The version is computed
@@ -100,7 +116,10 @@ int ti_superblock_check_supported(const struct ti_superblock *sb, const char *wh
  */
 void ti_superblock_write(const struct ti_superblock *sb, uint8_t *buf);
 
-/** The version that a superblock with these flags gets on a metadata device: 2, 3, 4, 5, 6 or 7. */
+/**
+ * The version that a superblock with these flags gets on a metadata device: 2, 3, 4, 5, 6 or 7.
+ * (Mode bitmap makes a 3 of a 2 also when the flag is off.)
+ */
 uint8_t ti_superblock_version(uint32_t flags);
 
 /** Name of one flag bit ("fix_hmac", "journal_mac", …), or NULL for an unknown bit. */

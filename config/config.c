@@ -29,8 +29,8 @@ struct word {
 static const struct word modes[] = {
 	{ "journal", TI_MODE_JOURNAL, false },
 	{ "direct", TI_MODE_DIRECT, false },
-	{ "bitmap", 0, true },
-	{ "recovery", 0, true },
+	{ "bitmap", TI_MODE_BITMAP, false },
+	{ "recovery", TI_MODE_RECOVERY, false },
 	{ NULL, 0, false },
 };
 
@@ -51,6 +51,10 @@ enum key_id {
 	KEY_COMMIT_TIME,
 	KEY_JOURNAL_WATERMARK,
 	KEY_BUFFER_SECTORS,
+	KEY_BITMAP_FLUSH_INTERVAL,
+	KEY_SECTORS_PER_BIT,
+	KEY_RECALCULATE,
+	KEY_RECALCULATE_RATE,
 	KEY_BACKEND,
 	KEY_RUNNER_TIME_OUT,
 	KEY_OTHERS,
@@ -82,13 +86,18 @@ static const struct key keys[] = {
 	[KEY_COMMIT_TIME] = NUMBER("commit_time", commit_time_ms, 1, 3600000, "ms"),
 	[KEY_JOURNAL_WATERMARK] = NUMBER("journal_watermark", journal_watermark, 1, 99, "percent"),
 	[KEY_BUFFER_SECTORS] = NUMBER("buffer_sectors", buffer_sectors, 1, 1U << 30, "sectors"),
+	[KEY_BITMAP_FLUSH_INTERVAL] =
+		NUMBER("bitmap_flush_interval", bitmap_flush_interval_ms, 1, 3600000, "ms"),
+	[KEY_SECTORS_PER_BIT] =
+		NUMBER("sectors_per_bit", sectors_per_bit, 1, 1U << 31, "sectors of 512 bytes"),
+	[KEY_RECALCULATE] = NUMBER("recalculate", recalculate, 0, 1, "no or yes"),
+	[KEY_RECALCULATE_RATE] =
+		NUMBER("recalculate_rate", recalculate_rate, 1, 1U << 20, "MiB per second"),
 	[KEY_BACKEND] = { .name = "backend", .kind = KIND_WORD, .words = backends },
 	/* Read, and taken out of a device's string, by tcmu-runner itself. */
 	[KEY_RUNNER_TIME_OUT] =
 		NUMBER("tcmur_cmd_time_out", runner_time_out_s, 0, INT32_MAX, "seconds"),
 	[KEY_OTHERS] = { .name = "allow_discards", .kind = KIND_LATER },
-	{ .name = "bitmap_flush_interval", .kind = KIND_LATER },
-	{ .name = "recalculate", .kind = KIND_LATER },
 };
 
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
@@ -101,6 +110,8 @@ static const char description[] =
 	"separate metadata (tcmu-integrity format META --data-device DATA makes it). Keys:\n"
 	"  mode=journal           data and tag change together or not at all (the default)\n"
 	"  mode=direct            no crash protection between data and tags\n"
+	"  mode=bitmap            after a crash, tags of regions written to are made anew\n"
+	"  mode=recovery          read-only; no tag is looked at, the journal is not replayed\n"
 	"  hash=NAME              what the tags are (crc32c); also crc32, xxhash64, sha1, sha256, "
 	"sha384,\n"
 	"                         sha512, sha3-256, sha3-512, blake2b-256, blake2b-512, "
@@ -113,6 +124,10 @@ static const char description[] =
 	"mode\n"
 	"                         direct: changed tags are written out after it (10000)\n"
 	"  journal_watermark=N    percent of the journal; fuller, it is written out (50)\n"
+	"  bitmap_flush_interval=MS  mode bitmap: regions are clean again after this time (10000)\n"
+	"  sectors_per_bit=N      mode bitmap: size of a region (as the pair was formatted)\n"
+	"  recalculate=1          make all tags anew, once; 0: only what the pair asks for (0)\n"
+	"  recalculate_rate=MIB   per second at most, when tags are made anew (no limit)\n"
 	"  buffer_sectors=N       as dm-integrity's option of that name (128)\n"
 	"  backend=auto|uring|threads  how the devices are driven (auto)\n"
 	"  tcmur_cmd_time_out=S   tcmu-runner's own: log commands that take longer\n"
@@ -174,7 +189,8 @@ static int unknown_key(const char *name, struct ti_error *error)
 	return ti_error_set(error, -EINVAL,
 			    "config string: there is no key '%s'; the keys are meta, mode, hash, "
 			    "start, cache_mb, queue_depth, commit_time, journal_watermark, "
-			    "buffer_sectors and backend",
+			    "bitmap_flush_interval, sectors_per_bit, recalculate, "
+			    "recalculate_rate, buffer_sectors and backend",
 			    name);
 }
 
@@ -447,6 +463,9 @@ bool ti_config_equal(const struct ti_config *a, const struct ti_config *b)
 	       a->start_sectors == b->start_sectors && a->buffer_sectors == b->buffer_sectors &&
 	       a->cache_mb == b->cache_mb && a->queue_depth == b->queue_depth &&
 	       a->commit_time_ms == b->commit_time_ms &&
+	       a->bitmap_flush_interval_ms == b->bitmap_flush_interval_ms &&
+	       a->sectors_per_bit == b->sectors_per_bit && a->recalculate == b->recalculate &&
+	       a->recalculate_rate == b->recalculate_rate &&
 	       a->journal_watermark == b->journal_watermark;
 }
 
@@ -457,6 +476,7 @@ void ti_config_options(const struct ti_config *config, struct ti_pair_options *p
 		.data_path = config->data_path,
 		.meta_path = config->meta_path,
 		.backend = config->backend,
+		.read_only = config->mode == TI_MODE_RECOVERY,
 	};
 	*lun = (struct ti_lun_options){
 		.mode = config->mode,
@@ -468,5 +488,9 @@ void ti_config_options(const struct ti_config *config, struct ti_pair_options *p
 		.queue_depth = (unsigned)config->queue_depth,
 		.commit_time_ms = (unsigned)config->commit_time_ms,
 		.journal_watermark = (unsigned)config->journal_watermark,
+		.bitmap_flush_interval_ms = (unsigned)config->bitmap_flush_interval_ms,
+		.sectors_per_bit = (uint32_t)config->sectors_per_bit,
+		.recalculate = config->recalculate != 0,
+		.recalculate_rate = config->recalculate_rate << 20,
 	};
 }

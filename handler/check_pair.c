@@ -32,7 +32,8 @@ int ti_check_pair(const struct ti_config *config, struct ti_error *error)
 	options.max_part_bytes = PART_BYTES;
 	options.bounce_buffers = 1;
 	/* Nothing is replayed, nor is there a need for the journal's memory. */
-	options.mode = TI_MODE_DIRECT;
+	if (options.mode != TI_MODE_RECOVERY)
+		options.mode = TI_MODE_DIRECT;
 	options.defer_start = true;
 	err = ti_config_load_keys(config, &keys, &options, error);
 	if (!err)

@@ -107,7 +107,8 @@ int ti_cmd_mode_sense(const struct ti_row *row, struct ti_command *cmd)
 	enum page_control control = (enum page_control)(cdb[2] >> 6);
 	uint8_t code = cdb[2] & 0x3f, subpage = cdb[3];
 	uint8_t data[MAX_DATA] = { 0 };
-	bool protected = ti_select_bits(cmd->facts->mode) & TI_SELECT_SWP;
+	bool protected =
+		cmd->facts->write_protected || (ti_select_bits(cmd->facts->mode) & TI_SELECT_SWP);
 	uint8_t specific = (uint8_t)(DPOFUA | (protected ? WRITE_PROTECT : 0));
 	size_t header = ten ? 8 : 4, len = header;
 

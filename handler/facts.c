@@ -121,6 +121,7 @@ int ti_facts_fill(struct tcmu_device *dev, const struct ti_queue *queue, const s
 	*facts = (struct ti_scsi_facts){
 		.block_size = tcmu_dev_get_block_size(dev),
 		.integrity_block = geo->block_size,
+		.write_protected = ti_lun_read_only(lun),
 		.serial = serial_of,
 		.serial_ctx = dev,
 	};

@@ -173,6 +173,8 @@ class Mistakes(CliTest):
             ([*form, "--buffer-sectors", "0"], "from 1"),
             ([*form, "--bitmap-sectors-per-bit", "48"], "a power of two, not 48"),
             ([*form, "--keep-data", "--no-wipe"], "give one of them"),
+            ([*form, "--keep-data", "--recalculate"], "give one of them"),
+            ([*form, "--recalculate", "--no-wipe"], "give one of them"),
         ]
         for words, says in cases:
             with self.subTest(words=words[-2:]):

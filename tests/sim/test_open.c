@@ -48,14 +48,14 @@ static void write_superblock(struct sim_lun *l, const struct ti_superblock *sb)
 	ti_superblock_write(sb, sim_contents(l->sim, TI_META) + l->geo.start_sector * 512);
 }
 
-static void flags_that_mode_direct_cannot_serve_are_refused_by_name(void **state)
+static void flags_that_no_mode_can_serve_are_refused_by_name(void **state)
 {
 	static const struct {
 		uint32_t flags;
 		const char *word;
 	} refused[] = {
-		{ TI_SB_DIRTY_BITMAP, "dirty_bitmap" },
-		{ TI_SB_RECALCULATING, "recalculating" },
+		{ TI_SB_INLINE, "inline" },
+		{ TI_SB_DISCARD_KEYED, "" },
 	};
 
 	(void)state;
@@ -298,7 +298,7 @@ static void salt_of_another_pair_matches_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(flags_that_mode_direct_cannot_serve_are_refused_by_name),
+		cmocka_unit_test(flags_that_no_mode_can_serve_are_refused_by_name),
 		cmocka_unit_test(finished_recalculation_is_no_obstacle),
 		cmocka_unit_test(journal_with_wrong_entries_is_refused_with_the_place),
 		cmocka_unit_test(damaged_journal_is_refused_with_the_place),

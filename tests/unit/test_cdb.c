@@ -476,6 +476,17 @@ static void mode_sense_tells_of_cache_and_fua(void **state)
 	}
 }
 
+static void mode_sense_says_that_a_lun_in_recovery_is_write_protected(void **state)
+{
+	struct fixture *f = *state;
+
+	f->facts.write_protected = true;
+	run(f, CDB(0x1a, 0, 0x08, 0, 255, 0), NULL, 255);
+	assert_int_equal(f->data[2], 0x90);
+	run(f, CDB(0x5a, 0, 0x08, 0, 0, 0, 0, 1, 0, 0), NULL, 256);
+	assert_int_equal(f->data[3], 0x90);
+}
+
 static void mode_select_takes_what_mode_sense_gave(void **state)
 {
 	struct fixture *f = *state;
@@ -597,6 +608,7 @@ int main(void)
 		TEST(vital_product_data_is_complete),
 		TEST(a_serial_number_of_any_length_does_no_harm),
 		TEST(mode_sense_tells_of_cache_and_fua),
+		TEST(mode_sense_says_that_a_lun_in_recovery_is_write_protected),
 		TEST(mode_select_takes_what_mode_sense_gave),
 		TEST(mode_select_takes_a_true_block_descriptor),
 		TEST(broken_cdbs_do_no_harm),

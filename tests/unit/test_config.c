@@ -160,9 +160,11 @@ static void numbers_have_limits(void **state)
 static void words_are_known_unknown_or_not_yet(void **state)
 {
 	(void)state;
-	refused(SHORTEST ";mode=bitmap", -EOPNOTSUPP, "mode=journal is");
-	refused(SHORTEST ";mode=recovery", -EOPNOTSUPP, "not supported yet");
-	refused(SHORTEST ";mode=D", -EINVAL, "it can be: journal, direct");
+	assert_int_equal(good(SHORTEST ";mode=bitmap").mode, TI_MODE_BITMAP);
+	assert_int_equal(good(SHORTEST ";mode=recovery").mode, TI_MODE_RECOVERY);
+	refused(SHORTEST ";mode=D", -EINVAL, "it can be: journal, direct, bitmap, recovery");
+	refused(SHORTEST ";recalculate=2", -EINVAL, "from 0 to 1");
+	refused(SHORTEST ";sectors_per_bit=0", -EINVAL, "is not a number from 1");
 	assert_string_equal(good(SHORTEST ";hash=sha3-256").hash, "sha3-256");
 	refused(SHORTEST ";hash=hmac-sha256", -EINVAL, "needs a key; name it in a profile");
 	refused(SHORTEST ";integrity_key=00112233", -EINVAL, "it names no keys");
@@ -210,6 +212,8 @@ static void two_strings_for_one_lun_are_equal(void **state)
 		SHORTEST ";backend=threads",	SHORTEST ";queue_depth=9",
 		SHORTEST ";commit_time=9",	SHORTEST ";buffer_sectors=9",
 		SHORTEST ";mode=direct",	SHORTEST ";journal_watermark=9",
+		SHORTEST ";recalculate=1",	SHORTEST ";bitmap_flush_interval=9",
+		SHORTEST ";sectors_per_bit=8",	SHORTEST ";recalculate_rate=8",
 	};
 	struct ti_config a = good(SHORTEST);
 	struct ti_config b = good("integrity//dev/a;mode=journal;tcmur_cmd_time_out=7;meta=/dev/b");

@@ -268,8 +268,6 @@ static void unsupported_flags_are_refused_by_name(void **state)
 		uint32_t flag;
 		const char *name;
 	} unsupported[] = {
-		{ TI_SB_RECALCULATING, "recalculating" },
-		{ TI_SB_DIRTY_BITMAP, "dirty_bitmap" },
 		{ TI_SB_INLINE, "inline" },
 		{ TI_SB_DISCARD_KEYED, "discard_keyed" },
 	};
@@ -304,7 +302,7 @@ static void supported_flags_pass(void **state)
 	assert_int_equal(ti_superblock_check_supported(&sb, WHERE, NULL), 0);
 }
 
-static void only_an_unfinished_recalculation_is_refused(void **state)
+static void only_an_unfinished_recalculation_is_unsettled(void **state)
 {
 	struct ti_superblock sb = supported();
 	struct ti_error e = { 0 };
@@ -312,15 +310,46 @@ static void only_an_unfinished_recalculation_is_refused(void **state)
 	(void)state;
 	sb.flags |= TI_SB_RECALCULATING;
 	sb.recalc_sector = sb.provided_sectors;
-	assert_int_equal(ti_superblock_check_supported(&sb, WHERE, &e), 0);
+	assert_int_equal(ti_superblock_check_settled(&sb, WHERE, &e), 0);
 	sb.recalc_sector = UINT64_MAX;
-	assert_int_equal(ti_superblock_check_supported(&sb, WHERE, &e), 0);
+	assert_int_equal(ti_superblock_check_settled(&sb, WHERE, &e), 0);
 	sb.recalc_sector = sb.provided_sectors - 8;
-	assert_int_equal(ti_superblock_check_supported(&sb, WHERE, &e), -EOPNOTSUPP);
+	assert_int_equal(ti_superblock_check_settled(&sb, WHERE, &e), -EUCLEAN);
 	assert_non_null(strstr(e.text, "2097144 of 2097152"));
 	/* Without the flag the field means nothing. */
 	sb.flags &= ~TI_SB_RECALCULATING;
+	assert_int_equal(ti_superblock_check_settled(&sb, WHERE, NULL), 0);
+}
+
+static void dirty_bitmap_is_unsettled(void **state)
+{
+	struct ti_superblock sb = supported();
+	struct ti_error e = { 0 };
+
+	(void)state;
+	sb.flags |= TI_SB_DIRTY_BITMAP;
 	assert_int_equal(ti_superblock_check_supported(&sb, WHERE, NULL), 0);
+	assert_int_equal(ti_superblock_check_settled(&sb, WHERE, &e), -EUCLEAN);
+	assert_non_null(strstr(e.text, "dirty_bitmap"));
+}
+
+static void mode_bitmap_makes_a_3_of_a_2_and_of_nothing_else(void **state)
+{
+	struct ti_superblock sb = supported();
+	uint8_t buf[TI_SB_BYTES];
+
+	(void)state;
+	sb.bitmap_mode = true;
+	sb.flags = 0;
+	ti_superblock_write(&sb, buf);
+	assert_int_equal(buf[8], 3);
+	sb.flags = TI_SB_FIXED_HMAC;
+	ti_superblock_write(&sb, buf);
+	assert_int_equal(buf[8], 5);
+	sb.bitmap_mode = false;
+	sb.flags = 0;
+	ti_superblock_write(&sb, buf);
+	assert_int_equal(buf[8], 2);
 }
 
 static void version_follows_from_the_flags_first_match_wins(void **state)
@@ -365,7 +394,9 @@ int main(void)
 		cmocka_unit_test(any_value_of_any_byte_is_judged_cleanly),
 		cmocka_unit_test(unsupported_flags_are_refused_by_name),
 		cmocka_unit_test(supported_flags_pass),
-		cmocka_unit_test(only_an_unfinished_recalculation_is_refused),
+		cmocka_unit_test(only_an_unfinished_recalculation_is_unsettled),
+		cmocka_unit_test(dirty_bitmap_is_unsettled),
+		cmocka_unit_test(mode_bitmap_makes_a_3_of_a_2_and_of_nothing_else),
 		cmocka_unit_test(version_follows_from_the_flags_first_match_wins),
 		cmocka_unit_test(known_flags_and_only_they_have_names),
 	};

@@ -1,0 +1,727 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * Recalculation: what is made anew and what is only verified, what reads see meanwhile, and how far
+ * it is after whatever happened.  And the ways from one mode to another.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "journal_scan.h"
+#include "sim_bitmap.h"
+#include "sim_journal.h"
+
+/* A closed pair that died in mode bitmap, with region 1 dirty and block 70's tag not of its data.
+ */
+static struct sim_lun *died(void)
+{
+	struct sim_lun *l = sim_bitmap_make(0, SIM_REGION);
+
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_ok(l, sim_write(l, 64, 10, 3));
+	sim_power_cut(l->sim);
+	ti_lun_abandon(l->lun);
+	l->lun = NULL;
+	sim_put_block(l, 70, 4);
+	sim_forget(l);
+	return l;
+}
+
+/* A closed pair whose superblock says that all from @sector on is to be recalculated. */
+static struct sim_lun *unfinished(uint64_t sector, enum ti_mode mode)
+{
+	struct sim_lun *l = sim_bitmap_make(0, SIM_REGION);
+
+	l->sb.flags |= TI_SB_RECALCULATING;
+	l->sb.recalc_sector = sector;
+	sim_put_superblock(l, &l->sb);
+	for (uint32_t block = 0; block < 4096; block += 16)
+		sim_put_block(l, block, 9);
+	l->options.mode = mode;
+	return l;
+}
+
+static void open_it(struct sim_lun *l)
+{
+	if (sim_lun_open(l) != 0)
+		fail_msg("%s", l->error.text);
+}
+
+static void settle(struct sim_lun *l)
+{
+	sim_recalculate(l);
+	sim_clear(l);
+	sim_finish(l);
+	assert_int_equal(sim_lun_close(l), 0);
+}
+
+/* While I/O is held: what is under way completes, and time passes. */
+static void step(struct sim_lun *l)
+{
+	unsigned under_way = sim_under_way(l->sim);
+
+	while (under_way-- > 0)
+		for (int dev = 0; dev < TI_DEVICES; dev++)
+			for (int op = TI_IO_READ; op <= TI_IO_FLUSH; op++)
+				sim_complete_one(l->sim, (enum ti_device)dev, (enum ti_io_op)op);
+	sim_advance(l->sim, TI_NS_PER_MS / 10);
+	ti_lun_tick(l->lun);
+}
+
+static void tick_on(struct sim_lun *l)
+{
+	step(l);
+	sim_go(l);
+}
+
+static void mismatch_at(struct sim_lun *l, uint32_t block)
+{
+	sim_bad(l, sim_read(l, block, 1), -EILSEQ, TI_CAUSE_TAG_MISMATCH, block);
+}
+
+static void dirty_region_gets_the_tags_of_what_is_there(void **state)
+{
+	struct sim_lun *l = died();
+
+	(void)state;
+	assert_false(sim_matches(l, 70));
+	open_it(l);
+	sim_recalculate(l);
+	sim_reads(l, 70, 1, 4);
+	sim_clear(l);
+	sim_finish(l);
+	assert_int_equal(sim_bits(l), 0);
+	assert_int_equal(sim_lun_close(l), 0);
+	assert_true(sim_all_match(l));
+	assert_false(sim_superblock(l).flags & TI_SB_DIRTY_BITMAP);
+	sim_lun_free(l);
+}
+
+/* The kernel would make a new tag for a block that stands between dirty ones. */
+static void clean_block_beside_a_dirty_region_is_verified_and_never_blessed(void **state)
+{
+	struct sim_lun *l = died();
+
+	(void)state;
+	sim_put_block(l, 20, 8);   /* region 0: clean */
+	sim_put_block(l, 2000, 8); /* far away in the same chunk */
+	sim_put_bit(l, 3, true);   /* region 2 lies between two dirty ones */
+	sim_put_block(l, 130, 8);
+	open_it(l);
+	sim_recalculate(l);
+	assert_int_equal(sim_stats(l).recalc_mismatches, 3);
+	assert_int_equal(sim_stats(l).recalculated_sectors, 2 * SIM_REGION);
+	mismatch_at(l, 20);
+	mismatch_at(l, 130);
+	mismatch_at(l, 2000);
+	sim_clear(l);
+	sim_finish(l);
+	assert_int_equal(sim_lun_close(l), 0);
+	assert_false(sim_matches(l, 20));
+	assert_false(sim_matches(l, 130));
+	assert_true(sim_matches(l, 70));
+	sim_lun_free(l);
+}
+
+static void only_chunks_with_a_dirty_region_are_read(void **state)
+{
+	struct sim_lun *l = sim_bitmap_make(3 * 32768, SIM_REGION);
+	uint32_t regions_of_chunk = 32768 / SIM_REGION;
+
+	(void)state;
+	open_it(l);
+	sim_power_cut(l->sim);
+	ti_lun_abandon(l->lun);
+	l->lun = NULL;
+	sim_put_bit(l, regions_of_chunk + 5, true);
+	sim_forget(l);
+	open_it(l);
+	sim_recalculate(l);
+	for (unsigned i = 0; i < l->events; i++)
+		if (l->event[i].dev == TI_DATA && l->event[i].op == TI_IO_READ) {
+			assert_true(l->event[i].offset >= 32768 * 512U);
+			assert_true(l->event[i].offset + l->event[i].len <= 2 * 32768 * 512U);
+		}
+	assert_true(sim_started(l, TI_DATA, TI_IO_READ) > 0);
+	sim_lun_free(l);
+}
+
+static void read_before_its_turn_is_answered_without_a_look_at_the_tag(void **state)
+{
+	struct sim_lun *l = died();
+	struct sim_req *r;
+
+	(void)state;
+	sim_put_block(l, 20, 8);
+	open_it(l);
+	sim_hold(l->sim, true);
+	sim_go(l);
+	/* Across a clean, a dirty and a clean region; block 20 is in none of them. */
+	r = sim_read(l, 60, 70);
+	sim_go(l);
+	while (!r->back) {
+		assert_true(sim_complete_one(l->sim, TI_DATA, TI_IO_READ) ||
+			    sim_complete_one(l->sim, TI_META, TI_IO_READ));
+		sim_go(l);
+	}
+	assert_int_equal(r->req.result.err, 0);
+	/* What is clean is verified all the time. */
+	r = sim_read(l, 20, 1);
+	sim_go(l);
+	while (!r->back) {
+		assert_true(sim_complete_one(l->sim, TI_DATA, TI_IO_READ) ||
+			    sim_complete_one(l->sim, TI_META, TI_IO_READ));
+		sim_go(l);
+	}
+	assert_int_equal(r->req.result.cause, TI_CAUSE_TAG_MISMATCH);
+	sim_lun_free(l);
+}
+
+static void write_waits_for_a_piece_and_keeps_its_tag(void **state)
+{
+	struct sim_lun *l = died();
+	struct sim_req *r;
+
+	(void)state;
+	sim_put_bit(l, 0, true); /* the first piece is regions 0 and 1 */
+	open_it(l);
+	sim_hold(l->sim, true);
+	sim_go(l);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_READ), 1);
+	r = sim_write(l, 66, 2, 12);
+	sim_go(l);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_WRITE), 0);
+	sim_ok(l, r);
+	sim_recalculate(l);
+	sim_reads(l, 66, 2, 12);
+	settle(l);
+	assert_true(sim_all_match(l));
+	sim_lun_free(l);
+}
+
+static void bit_is_cleared_only_when_its_new_tags_are_durable(void **state)
+{
+	struct sim_lun *l = died();
+
+	(void)state;
+	open_it(l);
+	sim_hold(l->sim, true);
+	sim_go(l); /* the first piece is read */
+	sim_clear(l);
+	sim_let(l, TI_META, TI_IO_FLUSH);
+	sim_let(l, TI_DATA, TI_IO_FLUSH);
+	assert_int_equal(sim_stats(l).bitmap_clears, 1);
+	sim_complete_one(l->sim, TI_META, TI_IO_WRITE); /* were the step to write anything */
+	sim_go(l);
+	assert_true(sim_bit(l, 1));
+	/* It is recalculated while the next step's flushes are under way. */
+	sim_ok(l, sim_write(l, 64, 1, 3));
+	assert_true(sim_stats(l).recalculating);
+	sim_recalculate(l);
+	for (unsigned i = 0; i < 3; i++) {
+		sim_clear(l);
+		sim_finish(l);
+	}
+	assert_false(sim_bit(l, 1));
+	sim_power_cut(l->sim);
+	ti_lun_abandon(l->lun);
+	l->lun = NULL;
+	assert_true(sim_all_match(l));
+	sim_lun_free(l);
+}
+
+/* The tags are stored while the step's flushes, which do not cover them, are under way. */
+static void bit_stays_when_its_tags_come_during_the_step(void **state)
+{
+	struct sim_lun *l = died();
+
+	(void)state;
+	l->options.recalculate_rate = 1;
+	open_it(l);
+	sim_hold(l->sim, true);
+	sim_go(l); /* the first piece: region 0, verified */
+	while (sim_count(l->sim, TI_DATA, TI_IO_READ) + sim_count(l->sim, TI_META, TI_IO_READ) > 0)
+		tick_on(l);
+	sim_advance(l->sim, 1000 * TI_NS_PER_SEC * 1000);
+	ti_lun_tick(l->lun); /* rested: the next piece, and a clearing step */
+	sim_go(l);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_FLUSH), 1);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_READ), 1);
+	sim_let(l, TI_DATA, TI_IO_READ);
+	if (sim_count(l->sim, TI_META, TI_IO_READ) > 0)
+		sim_let(l, TI_META, TI_IO_READ);
+	assert_int_equal(sim_stats(l).recalculated_sectors, SIM_REGION);
+	sim_let(l, TI_DATA, TI_IO_FLUSH);
+	sim_let(l, TI_META, TI_IO_FLUSH);
+	assert_int_equal(sim_stats(l).bitmap_clears, 1);
+	assert_true(sim_bit(l, 1));
+	sim_finish(l);
+	assert_true(sim_bit(l, 1));
+	sim_lun_free(l);
+}
+
+static void last_bit_stays_until_the_superblock_says_done(void **state)
+{
+	struct sim_lun *l = died();
+
+	(void)state;
+	l->options.bitmap_flush_interval_ms = 1;
+	open_it(l);
+	sim_fail(l, TI_META, TI_IO_WRITE, l->geo.start_sector * 512, 1);
+	for (unsigned i = 0; i < 5; i++) {
+		sim_clear(l);
+		sim_finish(l);
+	}
+	/* All is recalculated and durable; the superblock does not say so yet. */
+	assert_int_equal(sim_stats(l).recalc_sector, 4096);
+	assert_true(sim_stats(l).recalculating);
+	assert_true(sim_bit(l, 1));
+	settle(l); /* it is tried again */
+	assert_int_equal(sim_superblock(l).recalc_sector, 4096);
+	assert_false(sim_superblock(l).flags & TI_SB_DIRTY_BITMAP);
+	sim_lun_free(l);
+}
+
+static void unfinished_recalculation_goes_on_in_every_mode(void **state)
+{
+	static const enum ti_mode mode[] = { TI_MODE_DIRECT, TI_MODE_JOURNAL, TI_MODE_BITMAP };
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		struct sim_lun *l = unfinished(1000, mode[i]);
+
+		open_it(l);
+		mismatch_at(l, 16); /* before the sector nothing is recalculated */
+		sim_reads(l, 4080, 1, 9);
+		sim_recalculate(l);
+		assert_int_equal(sim_stats(l).recalculated_sectors, 3096);
+		mismatch_at(l, 992);
+		sim_reads(l, 1008, 1, 9);
+		settle(l);
+		assert_int_equal(sim_superblock(l).recalc_sector, 4096);
+		assert_int_equal(sim_superblock(l).flags, TI_SB_RECALCULATING);
+		for (uint32_t block = 0; block < 4096; block++)
+			assert_int_equal(sim_matches(l, block), block >= 1000 || block % 16 != 0);
+		sim_lun_free(l);
+	}
+}
+
+static void superblock_says_done_after_the_tags_are_durable(void **state)
+{
+	struct sim_lun *l = unfinished(0, TI_MODE_DIRECT);
+
+	(void)state;
+	open_it(l);
+	for (unsigned i = 0; sim_superblock(l).recalc_sector < 4096; i++) {
+		assert_true(i < 10000);
+		sim_go(l);
+		ti_lun_wait(l->lun, ti_lun_deadline(l->lun));
+		ti_lun_tick(l->lun);
+	}
+	sim_power_cut(l->sim);
+	ti_lun_abandon(l->lun);
+	l->lun = NULL;
+	assert_true(sim_all_match(l));
+	sim_lun_free(l);
+}
+
+/* However often and wherever the power goes: what is left is said, and at the end all is well. */
+static void cut_anywhere_it_ends_some_time(enum ti_mode mode)
+{
+	struct sim_lun *l = died();
+
+	l->options.mode = mode;
+	l->options.max_part_bytes = 4096; /* many pieces */
+	for (uint32_t ios = 1; ios < 60; ios++) {
+		sim_vanish_after(l, ios);
+		if (sim_lun_open(l) == 0) {
+			for (unsigned i = 0; i < 2 * ios; i++) {
+				sim_go(l);
+				if (sim_under_way(l->sim) == 0)
+					break;
+				ti_lun_wait(l->lun, TI_CLOCK_NEVER);
+			}
+			sim_power_cut(l->sim);
+			ti_lun_abandon(l->lun);
+		}
+		sim_vanish_after(l, SIM_FOR_EVER);
+		sim_power_cut(l->sim);
+		l->lun = NULL;
+		sim_forget(l);
+	}
+	open_it(l);
+	sim_recalculate(l);
+	settle(l);
+	assert_true(sim_all_match(l));
+	sim_lun_free(l);
+}
+
+static void recalculation_survives_cuts_in_mode_bitmap(void **state)
+{
+	(void)state;
+	cut_anywhere_it_ends_some_time(TI_MODE_BITMAP);
+}
+
+static void change_to_mode_direct_survives_cuts(void **state)
+{
+	(void)state;
+	cut_anywhere_it_ends_some_time(TI_MODE_DIRECT);
+}
+
+static void change_to_mode_journal_survives_cuts(void **state)
+{
+	(void)state;
+	cut_anywhere_it_ends_some_time(TI_MODE_JOURNAL);
+}
+
+/* Whoever opens next, in whatever mode, after a cut at each I/O of a change of mode. */
+static void every_cut_of_a_change_leaves_a_pair_that_recalculates(void **state)
+{
+	static const enum ti_mode mode[] = { TI_MODE_BITMAP, TI_MODE_DIRECT, TI_MODE_JOURNAL };
+
+	(void)state;
+	for (unsigned from = 0; from < 3; from++) {
+		for (unsigned to = 0; to < 3; to++) {
+			for (uint32_t ios = 1; ios < 16; ios++) {
+				struct sim_lun *l = died();
+
+				l->options.mode = mode[from];
+				sim_vanish_after(l, ios);
+				if (sim_lun_open(l) == 0)
+					ti_lun_abandon(l->lun);
+				l->lun = NULL;
+				sim_power_cut(l->sim);
+				sim_vanish_after(l, SIM_FOR_EVER);
+				l->options.mode = mode[to];
+				open_it(l);
+				settle(l);
+				assert_true(sim_matches(l, 70));
+				assert_true(sim_all_match(l));
+				sim_lun_free(l);
+			}
+		}
+	}
+}
+
+static void dirty_pair_opened_in_another_mode_recalculates_only_the_dirty(void **state)
+{
+	static const enum ti_mode mode[] = { TI_MODE_DIRECT, TI_MODE_JOURNAL };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct sim_lun *l = died();
+		struct ti_journal_summary s;
+
+		l->options.mode = mode[i];
+		sim_put_block(l, 20, 8);
+		open_it(l);
+		/* The medium can only say "all of it". */
+		assert_int_equal(sim_superblock(l).flags, TI_SB_RECALCULATING);
+		assert_int_equal(sim_superblock(l).recalc_sector, 0);
+		assert_int_equal(ti_journal_scan(sim_as_queue(l->sim), &l->geo, &s, &l->error), 0);
+		assert_int_equal(s.state, TI_JOURNAL_EMPTY);
+		sim_recalculate(l);
+		mismatch_at(l, 20);
+		sim_reads(l, 70, 1, 4);
+		settle(l);
+		assert_true(sim_matches(l, 70));
+		assert_false(sim_matches(l, 20));
+		sim_lun_free(l);
+	}
+}
+
+static void clean_close_in_mode_bitmap_keeps_bits_that_are_still_needed(void **state)
+{
+	struct sim_lun *l = died();
+
+	(void)state;
+	sim_put_block(l, 4000, 8);
+	l->options.recalculate_rate = 1; /* as good as never */
+	open_it(l);
+	assert_int_equal(sim_lun_close(l), 0);
+	assert_true(sim_superblock(l).flags & TI_SB_DIRTY_BITMAP);
+	assert_int_equal(sim_bits(l), 1);
+	l->options.recalculate_rate = 0;
+	open_it(l);
+	settle(l);
+	assert_true(sim_matches(l, 70));
+	assert_false(sim_matches(l, 4000));
+	assert_false(sim_superblock(l).flags & TI_SB_DIRTY_BITMAP);
+	sim_lun_free(l);
+}
+
+static void close_in_mode_direct_says_how_far_it_is(void **state)
+{
+	struct sim_lun *l = unfinished(0, TI_MODE_DIRECT);
+	uint64_t at;
+
+	(void)state;
+	l->options.max_part_bytes = 4096;
+	l->options.recalculate_rate = 1 << 20; /* it rests when the close comes */
+	open_it(l);
+	sim_hold(l->sim, true);
+	for (sim_go(l); sim_stats(l).recalc_sector <= 500; sim_go(l))
+		step(l);
+	assert_int_equal(sim_lun_close(l), 0);
+	at = sim_superblock(l).recalc_sector;
+	assert_true(at > 500 && at < 4096);
+	sim_power_cut(l->sim);
+	for (uint32_t block = 0; block < at; block++)
+		assert_true(sim_matches(l, block));
+	open_it(l);
+	settle(l);
+	assert_true(sim_all_match(l));
+	sim_lun_free(l);
+}
+
+static void option_recalculate_begins_once_and_reset_always(void **state)
+{
+	struct sim_lun *l = unfinished(4096, TI_MODE_DIRECT); /* was finished */
+
+	(void)state;
+	l->options.recalculate = true;
+	open_it(l);
+	assert_false(sim_stats(l).recalculating);
+	mismatch_at(l, 16);
+	assert_int_equal(sim_lun_close(l), 0);
+	l->options.reset_recalculate = true;
+	open_it(l);
+	assert_int_equal(sim_superblock(l).recalc_sector, 0);
+	settle(l);
+	assert_true(sim_all_match(l));
+
+	l->sb.flags = 0;
+	l->sb.recalc_sector = 0;
+	sim_put_superblock(l, &l->sb);
+	sim_put_block(l, 77, 5);
+	l->options.reset_recalculate = false;
+	open_it(l);
+	assert_true(sim_superblock(l).flags & TI_SB_RECALCULATING);
+	settle(l);
+	assert_true(sim_matches(l, 77));
+	sim_lun_free(l);
+}
+
+static void another_size_of_bits_makes_everything_dirty(void **state)
+{
+	struct sim_lun *l = died();
+
+	(void)state;
+	sim_put_block(l, 4000, 8);
+	l->options.sectors_per_bit = 128;
+	open_it(l);
+	assert_int_equal(sim_superblock(l).log2_blocks_per_bitmap_bit, 7);
+	assert_int_equal(sim_bits(l), 32);
+	settle(l);
+	assert_true(sim_all_match(l));
+	sim_lun_free(l);
+}
+
+static void pending_recalculation_in_mode_bitmap_sets_the_bits(void **state)
+{
+	struct sim_lun *l = unfinished(1000, TI_MODE_BITMAP);
+
+	(void)state;
+	l->options.recalculate_rate = 1;
+	open_it(l);
+	assert_int_equal(sim_bits(l), 64 - 1000 / SIM_REGION);
+	assert_false(sim_bit(l, 1000 / SIM_REGION - 1));
+	assert_int_equal(sim_superblock(l).recalc_sector, 1000);
+	/* At close the sector says the same, and the journal gets its place back. */
+	assert_int_equal(sim_lun_close(l), 0);
+	assert_int_equal(sim_superblock(l).flags, TI_SB_RECALCULATING);
+	sim_lun_free(l);
+}
+
+static void unreadable_block_costs_only_its_own_tag(void **state)
+{
+	struct sim_lun *l = unfinished(0, TI_MODE_DIRECT);
+
+	(void)state;
+	sim_fail(l, TI_DATA, TI_IO_READ, 1600 * 512U, SIM_FOR_EVER);
+	open_it(l);
+	sim_recalculate(l);
+	assert_int_equal(sim_stats(l).recalc_unreadable, 1);
+	sim_mend(l);
+	settle(l);
+	for (uint32_t block = 0; block < 4096; block++)
+		assert_int_equal(sim_matches(l, block), block != 1600);
+	sim_lun_free(l);
+}
+
+static void unreadable_tags_are_tried_again(void **state)
+{
+	struct sim_lun *l = died();
+
+	(void)state;
+	open_it(l);
+	sim_fail(l, TI_META, TI_IO_READ, l->geo.tag_offset, 3);
+	sim_recalculate(l);
+	settle(l);
+	assert_true(sim_all_match(l));
+	sim_lun_free(l);
+}
+
+static void recalculation_rests_while_others_work(void **state)
+{
+	struct sim_lun *l = unfinished(0, TI_MODE_DIRECT);
+	struct sim_req *r = NULL;
+	unsigned busy, idle;
+
+	(void)state;
+	l->options.max_part_bytes = 4096;
+	open_it(l);
+	sim_hold(l->sim, true);
+	sim_go(l);
+	for (unsigned i = 0; i < 200; i++) {
+		if (r == NULL || r->back)
+			r = sim_read(l, 4000, 1);
+		sim_go(l);
+		step(l);
+		sim_go(l);
+	}
+	busy = (unsigned)sim_stats(l).recalculated_sectors;
+	while (!r->back) {
+		step(l);
+		sim_go(l);
+	}
+	sim_go(l);
+	for (unsigned i = 0; i < 200; i++) {
+		step(l);
+		sim_go(l);
+	}
+	idle = (unsigned)sim_stats(l).recalculated_sectors - busy;
+	print_message("%u sectors while others read, %u without\n", busy, idle);
+	assert_true(busy > 0);
+	assert_true(2 * busy < idle);
+	sim_lun_free(l);
+}
+
+static void rate_is_kept(void **state)
+{
+	struct sim_lun *l = unfinished(0, TI_MODE_DIRECT);
+	uint64_t from = ti_clock_now(sim_as_clock(l->sim)), took;
+
+	(void)state;
+	l->options.recalculate_rate = 1 << 20;
+	open_it(l);
+	sim_recalculate(l);
+	took = ti_clock_now(sim_as_clock(l->sim)) - from;
+	/* 2 MiB; after the last piece nobody waits. */
+	assert_true(took >= 1700 * TI_NS_PER_MS);
+	sim_lun_free(l);
+}
+
+/* In mode journal a write-out takes no range locks: it and a piece must not meet. */
+static void piece_and_write_out_of_the_journal_do_not_meet(void **state)
+{
+	struct sim_lun *l = unfinished(0, TI_MODE_JOURNAL);
+
+	(void)state;
+	l->options.max_part_bytes = 4096;
+	l->options.journal_watermark = 1;
+	open_it(l);
+	for (unsigned i = 0; i < 600; i++) {
+		sim_write(l, (i * 37) % 4096, 1, i + 1);
+		if (i % 3 == 0)
+			sim_flush(l);
+		sim_go(l);
+		if (sim_under_way(l->sim) > 0)
+			ti_lun_wait(l->lun, TI_CLOCK_NEVER);
+		ti_lun_tick(l->lun);
+		if (i % 64 == 0)
+			sim_forget(l);
+	}
+	sim_finish(l);
+	sim_forget(l);
+	settle(l);
+	assert_true(sim_all_match(l));
+	sim_lun_free(l);
+}
+
+static void read_only_open_reads_what_nobody_vouches_for_and_writes_nothing(void **state)
+{
+	static const enum ti_mode mode[] = { TI_MODE_DIRECT, TI_MODE_JOURNAL, TI_MODE_BITMAP,
+					     TI_MODE_RECOVERY };
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct sim_lun *l = died();
+
+		sim_put_block(l, 20, 8);
+		l->options.mode = mode[i];
+		l->options.read_only = true;
+		open_it(l);
+		sim_reads(l, 70, 1, 4);
+		if (mode[i] == TI_MODE_RECOVERY)
+			sim_reads(l, 20, 1, 8);
+		else
+			mismatch_at(l, 20);
+		sim_bad(l, sim_write(l, 0, 1, 1), -EROFS, TI_CAUSE_READ_ONLY, 0);
+		sim_ok(l, sim_flush(l));
+		sim_clear(l);
+		assert_int_equal(sim_lun_close(l), 0);
+		for (unsigned e = 0; e < l->events; e++)
+			assert_int_equal(l->event[e].op, TI_IO_READ);
+		sim_lun_free(l);
+	}
+}
+
+static void recovery_sees_the_data_device_and_leaves_a_journal_alone(void **state)
+{
+	struct sim_lun *l = sim_journal_new(8, 99);
+
+	(void)state;
+	sim_ok(l, sim_write_fua(l, 10, 3, 7));
+	l->options.mode = TI_MODE_RECOVERY;
+	sim_lun_cut(l);
+	sim_reads(l, 10, 3, 0);
+	sim_ok(l, sim_verify(l, 0, 1000));
+	assert_int_equal(sim_started(l, TI_META, TI_IO_READ), 0);
+	assert_int_equal(sim_lun_close(l), 0);
+	l->options.mode = TI_MODE_JOURNAL;
+	open_it(l);
+	sim_reads(l, 10, 3, 7);
+	sim_lun_free(l);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(dirty_region_gets_the_tags_of_what_is_there),
+		cmocka_unit_test(clean_block_beside_a_dirty_region_is_verified_and_never_blessed),
+		cmocka_unit_test(only_chunks_with_a_dirty_region_are_read),
+		cmocka_unit_test(read_before_its_turn_is_answered_without_a_look_at_the_tag),
+		cmocka_unit_test(write_waits_for_a_piece_and_keeps_its_tag),
+		cmocka_unit_test(bit_is_cleared_only_when_its_new_tags_are_durable),
+		cmocka_unit_test(bit_stays_when_its_tags_come_during_the_step),
+		cmocka_unit_test(last_bit_stays_until_the_superblock_says_done),
+		cmocka_unit_test(unfinished_recalculation_goes_on_in_every_mode),
+		cmocka_unit_test(superblock_says_done_after_the_tags_are_durable),
+		cmocka_unit_test(recalculation_survives_cuts_in_mode_bitmap),
+		cmocka_unit_test(change_to_mode_direct_survives_cuts),
+		cmocka_unit_test(change_to_mode_journal_survives_cuts),
+		cmocka_unit_test(every_cut_of_a_change_leaves_a_pair_that_recalculates),
+		cmocka_unit_test(dirty_pair_opened_in_another_mode_recalculates_only_the_dirty),
+		cmocka_unit_test(clean_close_in_mode_bitmap_keeps_bits_that_are_still_needed),
+		cmocka_unit_test(close_in_mode_direct_says_how_far_it_is),
+		cmocka_unit_test(option_recalculate_begins_once_and_reset_always),
+		cmocka_unit_test(another_size_of_bits_makes_everything_dirty),
+		cmocka_unit_test(pending_recalculation_in_mode_bitmap_sets_the_bits),
+		cmocka_unit_test(unreadable_block_costs_only_its_own_tag),
+		cmocka_unit_test(unreadable_tags_are_tried_again),
+		cmocka_unit_test(recalculation_rests_while_others_work),
+		cmocka_unit_test(rate_is_kept),
+		cmocka_unit_test(piece_and_write_out_of_the_journal_do_not_meet),
+		cmocka_unit_test(read_only_open_reads_what_nobody_vouches_for_and_writes_nothing),
+		cmocka_unit_test(recovery_sees_the_data_device_and_leaves_a_journal_alone),
+	};
+
+	return cmocka_run_group_tests_name("recalc", tests, NULL, NULL);
+}
