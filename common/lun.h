@@ -64,6 +64,7 @@ struct ti_lun_options {
 	uint32_t sectors_per_bit;	   /* mode bitmap; 0: as the superblock says */
 	bool recalculate;		   /* all tags, unless the pair says how far that is */
 	bool reset_recalculate;		   /* all tags, from the beginning */
+	bool legacy_recalculate;	   /* with keyed tags, too: ti_seal_check_recalculate() */
 	uint64_t recalculate_rate; /* bytes per second at most; 0: no limit but others' I/O */
 	/* The name of files on tmpfs, of this pair's own, in which what has been acknowledged
 	 * outlives the process; NULL: none.  See store_file.h.  Used during the open only. */

@@ -114,6 +114,17 @@ static int open_hash(struct ti_lun *lun, const char *name, const struct ti_secre
 			       lun->sb.flags & TI_SB_FIXED_HMAC ? lun->sb.salt : NULL, error);
 }
 
+/* Somebody asks for new tags: the caller, or the superblock. */
+static int check_recalculate(const struct ti_lun *lun, const struct ti_lun_options *o,
+			     struct ti_error *error)
+{
+	if (lun->read_only ||
+	    (!o->recalculate && !o->reset_recalculate && !ti_superblock_recalculating(&lun->sb)))
+		return 0;
+	return ti_seal_check_recalculate(lun->seal, &lun->sb, lun->hash.ops, o->legacy_recalculate,
+					 lun->queue->dev[TI_META].name, error);
+}
+
 static void cache_wrote(void *ctx, int result)
 {
 	struct ti_lun *lun = ctx;
@@ -441,6 +452,8 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 		err = open_layout(lun, o, error);
 	if (err == 0)
 		err = open_hash(lun, o->hash != NULL ? o->hash : "crc32c", o->hash_key, error);
+	if (err == 0)
+		err = check_recalculate(lun, o, error);
 	if (err == 0)
 		err = ti_superblock_check_supported(&lun->sb, queue->dev[TI_META].name, error);
 	if (err == 0)

@@ -54,6 +54,7 @@ enum key_id {
 	KEY_BITMAP_FLUSH_INTERVAL,
 	KEY_SECTORS_PER_BIT,
 	KEY_RECALCULATE,
+	KEY_LEGACY_RECALCULATE,
 	KEY_RECALCULATE_RATE,
 	KEY_BACKEND,
 	KEY_RUNNER_TIME_OUT,
@@ -91,6 +92,8 @@ static const struct key keys[] = {
 	[KEY_SECTORS_PER_BIT] =
 		NUMBER("sectors_per_bit", sectors_per_bit, 1, 1U << 31, "sectors of 512 bytes"),
 	[KEY_RECALCULATE] = NUMBER("recalculate", recalculate, 0, 1, "no or yes"),
+	[KEY_LEGACY_RECALCULATE] =
+		NUMBER("legacy_recalculate", legacy_recalculate, 0, 1, "no or yes"),
 	[KEY_RECALCULATE_RATE] =
 		NUMBER("recalculate_rate", recalculate_rate, 1, 1U << 20, "MiB per second"),
 	[KEY_BACKEND] = { .name = "backend", .kind = KIND_WORD, .words = backends },
@@ -127,6 +130,7 @@ static const char description[] =
 	"  bitmap_flush_interval=MS  mode bitmap: regions are clean again after this time (10000)\n"
 	"  sectors_per_bit=N      mode bitmap: size of a region (as the pair was formatted)\n"
 	"  recalculate=1          make all tags anew, once; 0: only what the pair asks for (0)\n"
+	"  legacy_recalculate=1   also with keyed tags, which the kernel refuses without it (0)\n"
 	"  recalculate_rate=MIB   per second at most, when tags are made anew (no limit)\n"
 	"  buffer_sectors=N       as dm-integrity's option of that name (128)\n"
 	"  backend=auto|uring|threads  how the devices are driven (auto)\n"
@@ -186,12 +190,13 @@ static int unknown_key(const char *name, struct ti_error *error)
 		return ti_error_set(error, -EINVAL,
 				    "config string: there is no key '%s'; did you mean '%s'?", name,
 				    nearest->name);
-	return ti_error_set(error, -EINVAL,
-			    "config string: there is no key '%s'; the keys are meta, mode, hash, "
-			    "start, cache_mb, queue_depth, commit_time, journal_watermark, "
-			    "bitmap_flush_interval, sectors_per_bit, recalculate, "
-			    "recalculate_rate, buffer_sectors and backend",
-			    name);
+	return ti_error_set(
+		error, -EINVAL,
+		"config string: there is no key '%s'; the keys are meta, mode, hash, "
+		"start, cache_mb, queue_depth, commit_time, journal_watermark, "
+		"bitmap_flush_interval, sectors_per_bit, recalculate, legacy_recalculate, "
+		"recalculate_rate, buffer_sectors and backend",
+		name);
 }
 
 int ti_config_set_path(char *out, const char *what, const char *value, struct ti_error *error)
@@ -465,6 +470,7 @@ bool ti_config_equal(const struct ti_config *a, const struct ti_config *b)
 	       a->commit_time_ms == b->commit_time_ms &&
 	       a->bitmap_flush_interval_ms == b->bitmap_flush_interval_ms &&
 	       a->sectors_per_bit == b->sectors_per_bit && a->recalculate == b->recalculate &&
+	       a->legacy_recalculate == b->legacy_recalculate &&
 	       a->recalculate_rate == b->recalculate_rate &&
 	       a->journal_watermark == b->journal_watermark;
 }
@@ -491,6 +497,7 @@ void ti_config_options(const struct ti_config *config, struct ti_pair_options *p
 		.bitmap_flush_interval_ms = (unsigned)config->bitmap_flush_interval_ms,
 		.sectors_per_bit = (uint32_t)config->sectors_per_bit,
 		.recalculate = config->recalculate != 0,
+		.legacy_recalculate = config->legacy_recalculate != 0,
 		.recalculate_rate = config->recalculate_rate << 20,
 	};
 }

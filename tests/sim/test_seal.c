@@ -312,6 +312,37 @@ static void killed_processs_ring_is_taken_over(void **state)
 	assert_int_equal(rmdir(directory), 0);
 }
 
+/* As the kernel does with a keyed journal_mac: whoever asks, the option or the superblock. */
+static void recalculation_is_refused_without_a_salt(void **state)
+{
+	(void)state;
+	for (int salted = 0; salted < 2; salted++) {
+		for (int asked = 0; asked < 2; asked++) {
+			struct world w = make(NULL, salted);
+			struct ti_seal *seal;
+			uint8_t *meta = sim_contents(w.l->sim, TI_META);
+
+			if (asked) {
+				w.l->options.recalculate = true;
+			} else {
+				w.l->sb.flags |= TI_SB_RECALCULATING;
+				seal = seal_of(&w);
+				ti_superblock_write(&w.l->sb, meta);
+				ti_seal_superblock(seal, &w.l->sb, meta);
+				ti_seal_close(seal);
+				sim_settle(w.l->sim, TI_META);
+			}
+			if (!salted) {
+				assert_int_equal(sim_lun_open(w.l), -EOPNOTSUPP);
+				assert_non_null(strstr(w.l->error.text, "legacy_recalculate"));
+				w.l->options.legacy_recalculate = true;
+			}
+			opens(&w);
+			drop(&w);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -320,6 +351,7 @@ int main(void)
 		cmocka_unit_test(clean_close_leaves_an_empty_journal_with_macs),
 		cmocka_unit_test(mode_direct_replays_and_erases),
 		cmocka_unit_test(tampering_is_refused),
+		cmocka_unit_test(recalculation_is_refused_without_a_salt),
 		cmocka_unit_test(killed_processs_ring_is_taken_over),
 	};
 
