@@ -242,6 +242,7 @@ static void bit_stays_when_its_tags_come_during_the_step(void **state)
 	struct sim_lun *l = died();
 
 	(void)state;
+	sim_put_bit(l, 3, true); /* so that region 1 is not the last one */
 	l->options.recalculate_rate = 1;
 	open_it(l);
 	sim_hold(l->sim, true);
