@@ -20,7 +20,8 @@
 #include "journal.h"
 #include "journal_scan.h"
 
-#define LOAD_BYTES (1U << 20)
+#define LOAD_BYTES  (1U << 20)
+#define PROGRESS_NS (5000U * TI_NS_PER_MS)
 
 static const char *meta_name(const struct ti_journal *j)
 {
@@ -77,12 +78,20 @@ bool ti_journal_verify(struct ti_journal *j, uint32_t i, uint32_t n, uint64_t se
 {
 	const struct ti_geometry *geo = j->geo;
 	uint8_t *section = ti_journal_section(j, i), tag[TI_MAX_TAG_SIZE];
-	struct iovec piece = { .iov_base = section + ti_journal_data_offset(geo, n),
-			       .iov_len = geo->block_size };
+	uint8_t *block = section + ti_journal_data_offset(geo, n);
+	uint8_t ids[TI_MAX_BLOCK_BYTES / TI_SECTOR_BYTES][sizeof(struct ti_le64)];
+	struct iovec piece = { .iov_base = block, .iov_len = geo->block_size };
 	struct ti_iov_cursor cursor = ti_iov_cursor(&piece, 1);
 
+	for (uint32_t s = 0; s < geo->sectors_per_block; s++)
+		memcpy(ids[s], block + s * TI_SECTOR_BYTES + TI_JOURNAL_COMMIT_ID_OFFSET,
+		       sizeof(ids[s]));
 	ti_journal_restore(j, i, n);
 	ti_hash_blocks(&j->lun->hash, sector, &cursor, 1, tag);
+	/* The section stays as the medium has it. */
+	for (uint32_t s = 0; s < geo->sectors_per_block; s++)
+		memcpy(block + s * TI_SECTOR_BYTES + TI_JOURNAL_COMMIT_ID_OFFSET, ids[s],
+		       sizeof(ids[s]));
 	return ti_secret_equal(
 		tag, section + ti_journal_entry_offset(geo, n) + ti_journal_entry_tag_offset(geo),
 		geo->tag_size);
@@ -130,16 +139,23 @@ static int take_section(struct ti_journal *j, uint32_t i, struct ti_error *error
 	return 0;
 }
 
-/* Run the engine until @until() says so.  Returns false if it never will. */
+/* Run the engine until @until() says so, and tell now and then how far a write-out is. */
 static void run_until(struct ti_journal *j, bool (*until)(const struct ti_journal *j))
 {
 	struct ti_request_list none = STAILQ_HEAD_INITIALIZER(none);
+	uint64_t tell_ns = ti_clock_now(j->lun->clock) + PROGRESS_NS;
 
 	for (;;) {
 		ti_lun_run(j->lun, &none);
 		if (until(j))
 			return;
-		ti_lun_wait(j->lun, TI_CLOCK_NEVER);
+		ti_lun_wait(j->lun, tell_ns);
+		if (ti_clock_now(j->lun->clock) < tell_ns)
+			continue;
+		tell_ns += PROGRESS_NS;
+		ti_log(&j->lun->log, TI_LOG_INFO,
+		       "the journal is being written out sections=%" PRIu32 " of=%" PRIu32,
+		       j->at_section, j->writing);
 	}
 }
 
@@ -191,6 +207,29 @@ static int erase(struct ti_journal *j, uint32_t behind_newest, unsigned newest_s
 	return err;
 }
 
+/*
+ * Make what is going to be replayed durable before anything else is written because of it.
+ *
+ * A process that was killed may have left it in the device's cache only, and a flush is not enough:
+ * if one has failed before the kill, the next may succeed and yet not cover what that one lost.
+ * Then a crash would find an older journal below this one, and bring old blocks back.  So the same
+ * bytes are written once more.
+ */
+static int secure(struct ti_journal *j, uint32_t sections)
+{
+	int err = 0;
+
+	for (uint32_t k = 0; k < sections && err == 0; k++) {
+		uint32_t i = ti_journal_ring(j, k);
+
+		ti_seal_encrypt(j->lun->seal, i, ti_journal_section(j, i), ti_journal_sealed(j, i));
+		err = ti_queue_sync(j->lun->queue, TI_IO_WRITE, TI_META,
+				    j->geo->journal_offset + i * j->section_bytes,
+				    ti_journal_sealed(j, i), j->section_bytes);
+	}
+	return err != 0 ? err : ti_queue_sync(j->lun->queue, TI_IO_FLUSH, TI_META, 0, NULL, 0);
+}
+
 static int replay(struct ti_journal *j, const struct ti_journal_summary *s, struct ti_error *error)
 {
 	int err;
@@ -204,12 +243,11 @@ static int replay(struct ti_journal *j, const struct ti_journal_summary *s, stru
 		if (err != 0)
 			return err;
 	}
-	/* A process that was killed may have left it in the device's cache.  It must be there for
-	 * good before anything else is written because of it. */
-	err = ti_queue_sync(j->lun->queue, TI_IO_FLUSH, TI_META, 0, NULL, 0);
+	err = secure(j, s->replay_sections);
 	if (err != 0)
 		return ti_error_set(error, err,
-				    "cannot flush %s before its journal is replayed: %s",
+				    "cannot write the journal of %s again before it is replayed: "
+				    "%s; it is kept, and replayed at the next open",
 				    meta_name(j), strerror(-err));
 	/* Only now: write-out may begin whenever the engine runs. */
 	j->committed = s->replay_sections;

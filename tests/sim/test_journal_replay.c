@@ -104,12 +104,24 @@ static void replay_writes_data_and_tags_to_their_places_durably(void **state)
 static void journal_is_durable_before_replay_writes_anything(void **state)
 {
 	struct sim_lun *l = torn_ring();
+	struct ti_journal_summary s = sim_journal_look(l);
+	size_t section = l->geo.section_sectors * (size_t)TI_SECTOR_BYTES;
 	unsigned i = 0;
 
 	(void)state;
 	opens(l);
 	while (i < l->events && l->event[i].op == TI_IO_READ)
 		i++;
+	/* Written again, byte for byte, ... */
+	assert_true(s.replay_sections > 0);
+	for (unsigned k = 0; k < 2 * s.replay_sections; k++, i++) {
+		assert_int_equal(l->event[i].op, TI_IO_WRITE);
+		assert_int_equal(l->event[i].dev, TI_META);
+		assert_in_range(l->event[i].offset, l->geo.journal_offset,
+				l->geo.journal_offset + (l->geo.journal_sections - 1) * section);
+		assert_int_equal(l->event[i].completed, k % 2);
+	}
+	/* ... and flushed. */
 	for (unsigned k = 0; k < 2; k++) {
 		assert_int_equal(l->event[i + k].op, TI_IO_FLUSH);
 		assert_int_equal(l->event[i + k].dev, TI_META);
@@ -162,7 +174,8 @@ static void full_ring_is_kept_in_mode_journal_and_goes_on_where_it_ended(void **
 	is_in_place(l, 40, 1);
 	is_in_place(l, 41, 2);
 	is_in_place(l, 42, 3);
-	assert_int_equal(sim_started_at(l, TI_META, TI_IO_WRITE, l->geo.journal_offset), 0);
+	/* The same again, nothing else. */
+	assert_int_equal(sim_started_at(l, TI_META, TI_IO_WRITE, l->geo.journal_offset), 1);
 	assert_int_equal(sim_journal_look(l).used_entries, 4);
 	assert_int_equal(sim_lun_close(l), 0);
 	assert_int_equal(sim_journal_look(l).used_entries, 4);
