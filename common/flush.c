@@ -79,10 +79,15 @@ void ti_flusher_flush_ended(struct ti_flusher *f, enum ti_device dev, int error)
 	if (error == 0)
 		return;
 	f->dirty[dev] = true;
-	if (f->broken[dev] == 0) {
-		f->broken[dev] = error;
-		f->failed(f->ctx, dev, error);
-	}
+	ti_flusher_failed(f, dev, error);
+}
+
+void ti_flusher_failed(struct ti_flusher *f, enum ti_device dev, int error)
+{
+	if (f->broken[dev] != 0)
+		return;
+	f->broken[dev] = error;
+	f->failed(f->ctx, dev, error);
 }
 
 bool ti_flusher_fua_pays(const struct ti_flusher *f, enum ti_device dev)

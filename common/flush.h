@@ -81,6 +81,9 @@ void ti_flusher_completed_write(struct ti_flusher *f);
 void ti_flusher_flush_started(struct ti_flusher *f, enum ti_device dev);
 void ti_flusher_flush_ended(struct ti_flusher *f, enum ti_device dev, int error);
 
+/** A flush of the device has failed: every later one fails, too. */
+void ti_flusher_failed(struct ti_flusher *f, enum ti_device dev, int error);
+
 /**
  * Is a FUA write to @dev as good as a write and a flush?  Not if the device's cache may hold
  * something else that is to become durable: a flush is needed anyway, and its failure must be seen

@@ -173,6 +173,15 @@ static int write_out(struct ti_journal *j)
 	return j->committed > 0 ? j->writeout_result.err : 0;
 }
 
+static int flush_meta(struct ti_journal *j)
+{
+	int err = ti_queue_sync(j->lun->queue, TI_IO_FLUSH, TI_META, 0, NULL, 0);
+
+	if (err != 0)
+		ti_flusher_failed(&j->lun->flusher, TI_META, err);
+	return err;
+}
+
 /* Write @count empty sections from @first on, durably. */
 static int erase_range(struct ti_journal *j, uint32_t first, uint32_t count, unsigned seq)
 {
@@ -189,7 +198,7 @@ static int erase_range(struct ti_journal *j, uint32_t first, uint32_t count, uns
 		if (err != 0)
 			return err;
 	}
-	return count > 0 ? ti_queue_sync(j->lun->queue, TI_IO_FLUSH, TI_META, 0, NULL, 0) : 0;
+	return count > 0 ? flush_meta(j) : 0;
 }
 
 static int erase(struct ti_journal *j, uint32_t behind_newest, unsigned newest_seq)
@@ -227,7 +236,7 @@ static int secure(struct ti_journal *j, uint32_t sections)
 				    j->geo->journal_offset + i * j->section_bytes,
 				    ti_journal_sealed(j, i), j->section_bytes);
 	}
-	return err != 0 ? err : ti_queue_sync(j->lun->queue, TI_IO_FLUSH, TI_META, 0, NULL, 0);
+	return err != 0 ? err : flush_meta(j);
 }
 
 static int replay(struct ti_journal *j, const struct ti_journal_summary *s, struct ti_error *error)

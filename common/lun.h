@@ -188,8 +188,8 @@ int ti_lun_start(struct ti_lun *lun, struct ti_error *error);
 int ti_lun_close(struct ti_lun *lun);
 
 /**
- * Free the LUN without writing anything, as if the power had gone (tests).  Requests under way
- * never come back, and their I/O must not complete any more.
+ * Free the LUN without writing anything, as if the process had been killed: its store stays
+ * (tests). Requests under way never come back, and their I/O must not complete any more.
  */
 void ti_lun_abandon(struct ti_lun *lun);
 

@@ -146,6 +146,7 @@ struct ti_lun {
 	struct ti_tag_store *store; /* the cache's memory, if it is to outlive us */
 	char *store_path;	    /* its name; NULL: nothing is to outlive us */
 	bool brought_home;	    /* what a predecessor left there */
+	bool inherits;		    /* a predecessor was killed */
 	int inherited[TI_DEVICES];  /* flushes that had failed before a predecessor was killed */
 	struct ti_flusher flusher;
 	struct ti_range_locks ranges;

@@ -150,8 +150,9 @@ static void flush_failed(void *ctx, enum ti_device dev, int error)
 	       "flush failed: what was written since the last good flush may be lost, and every "
 	       "flush fails until the LUN is opened again device=%s error=%s",
 	       lun->queue->dev[dev].name, strerror(-error));
-	/* A start that failed acknowledged nothing, and the next one does all of it again. */
-	if (lun->started)
+	/* A start that failed acknowledged nothing, and the next one does all of it again.  Not so
+	 * for what a killed predecessor had acknowledged: it may be lost with this flush. */
+	if (lun->started || lun->inherits)
 		ti_tag_store_broken(lun->store, dev, error);
 }
 
@@ -216,7 +217,8 @@ static int bring_home(struct ti_lun *lun, struct ti_error *error)
 	int err = 0;
 
 	if (lun->store_path != NULL && !lun->read_only && !lun->brought_home)
-		err = ti_tag_store_rescue(lun->store_path, &pair, &lun->log, lun->inherited, error);
+		err = ti_tag_store_rescue(lun->store_path, &pair, &lun->log, &lun->inherits,
+					  lun->inherited, error);
 	lun->brought_home = err == 0;
 	return err;
 }
@@ -384,7 +386,8 @@ static void give_up(struct ti_lun *lun)
 	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
 
 	quiesce(lun, &finished);
-	release(lun, !is_broken(lun));
+	/* The next open is to know of the predecessor, too. */
+	release(lun, !is_broken(lun) && !lun->inherits);
 }
 
 static const struct ti_policy_ops *policy_of(enum ti_mode mode)
@@ -572,5 +575,5 @@ void ti_lun_abandon(struct ti_lun *lun)
 {
 	if (lun == NULL)
 		return;
-	release(lun, !ti_tag_cache_dirty(lun->cache) && !is_broken(lun));
+	release(lun, false);
 }

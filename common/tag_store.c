@@ -6,7 +6,9 @@
 #include "tag_store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -137,6 +139,7 @@ struct rescue {
 	uint8_t *tags;	       /* of these blocks */
 	uint32_t run_blocks;   /* longest run */
 	uint64_t rescued, unreadable;
+	bool flush_failed;
 	int err;
 	enum ti_device dev;
 };
@@ -308,7 +311,10 @@ static bool rescue_all(struct rescue *r)
 		if (!rescue_line(r, r->index[i].place - 1))
 			return false;
 
-	return r->index_lines == 0 || io(r, TI_IO_FLUSH, TI_META, 0, NULL, 0);
+	if (r->index_lines == 0)
+		return true;
+	r->flush_failed = !io(r, TI_IO_FLUSH, TI_META, 0, NULL, 0);
+	return !r->flush_failed;
 }
 
 static int rescue(struct rescue *r)
@@ -347,8 +353,26 @@ static void inherit_broken(const struct ti_tag_store *old, int broken[TI_DEVICES
 	}
 }
 
+/*
+ * The flush that failed may have lost what the predecessor had acknowledged, and the next one may
+ * succeed: its file remembers.  It is mapped for reading only.
+ */
+static void keep_broken(const char *path, enum ti_device dev, int error)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	uint64_t word = (uint64_t)-error;
+
+	if (fd < 0)
+		return;
+	/* What is on tmpfs already does not need room. */
+	(void)!pwrite(fd, &word, sizeof(word),
+		      (off_t)(offsetof(struct header, broken) + dev * sizeof(word)));
+	close(fd);
+}
+
 int ti_tag_store_rescue(const char *path, const struct ti_store_pair *pair,
-			const struct ti_log *log, int broken[TI_DEVICES], struct ti_error *error)
+			const struct ti_log *log, bool *found, int broken[TI_DEVICES],
+			struct ti_error *error)
 {
 	const struct ti_device_info *meta = &pair->queue->dev[TI_META];
 	struct ti_tag_store old = { 0 };
@@ -373,11 +397,14 @@ int ti_tag_store_rescue(const char *path, const struct ti_store_pair *pair,
 			"cannot look at the tags that a killed tcmu-runner left in %s: %s; "
 			"mend that, or delete the file if they are not needed",
 			path, strerror(-err));
+	*found = true;
 	inherit_broken(&old, broken);
 	r.area_on_disk = (pair->geo->tag_bytes + TI_LINE_BYTES - 1) / TI_LINE_BYTES * TI_LINE_BYTES;
 	if (r.area_on_disk > room)
 		r.area_on_disk = room - room % meta->logical_block_size;
 	err = rescue(&r);
+	if (r.flush_failed)
+		keep_broken(path, TI_META, err);
 	ti_store_file_close(&old.file, false);
 	if (err != 0)
 		return ti_error_set(

@@ -40,13 +40,15 @@ struct ti_tag_store {
 
 /**
  * If a killed predecessor has left a file at @path, bring its tags to the metadata device, durably;
- * @broken gets what it says of failed flushes (0 or a negative errno for each device).  A file of
- * another pair is none.  A block that cannot be read keeps its old tag.  Allocates; blocks.
+ * @found becomes true, @broken gets what it says of failed flushes (0 or a negative errno for each
+ * device).  A file of another pair is none.  A block that cannot be read keeps its old tag.  If the
+ * flush fails, the file says so from now on.  Allocates; blocks.
  * Returns 0 (also if there is no file), or what the metadata device or the file system said: then
  * the file is kept for the next try.
  */
 int ti_tag_store_rescue(const char *path, const struct ti_store_pair *pair,
-			const struct ti_log *log, int broken[TI_DEVICES], struct ti_error *error);
+			const struct ti_log *log, bool *found, int broken[TI_DEVICES],
+			struct ti_error *error);
 
 /**
  * Make a fresh file of @lines lines, mapped and locked (*@locked as in ti_memory_get()).  It is not

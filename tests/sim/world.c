@@ -21,6 +21,9 @@ static int fault(void *ctx, const struct ti_io *io)
 	int err = faults_hit(&w->faults, &w->random, io,
 			     sim_as_clock(w->sim)->now_ns(sim_as_clock(w->sim)));
 
+	/* A successor remembers a flush of its start that failed, if it has a store. */
+	if (err != 0 && io->op == TI_IO_FLUSH && (!vanishing || w->schedule->shape.store))
+		w->flush_broken = true;
 	if (err == 0 || vanishing)
 		return err;
 	w->counts->faults++;
@@ -28,8 +31,6 @@ static int fault(void *ctx, const struct ti_io *io)
 		w->data_write_faults++;
 	if (io->dev == TI_META && io->op == TI_IO_READ)
 		w->meta_read_faults++;
-	if (io->op == TI_IO_FLUSH)
-		w->flush_broken = true;
 	return err;
 }
 

@@ -27,15 +27,19 @@ struct look {
 	struct faults faults;
 	struct ti_lun *lun;
 	char store[200];
-	bool broken;	/* the store says that a flush has failed */
+	bool broken; /* the store says that a flush has failed */
+	bool has_store;
+	bool flush_failed;
 	uint32_t *seen; /* by block: a version's id or SEEN_MISMATCH */
 };
 
 static int fault(void *ctx, const struct ti_io *io)
 {
 	struct look *l = ctx;
+	int error = faults_hit(&l->faults, &l->world->random, io, 0);
 
-	return faults_hit(&l->faults, &l->world->random, io, 0);
+	l->flush_failed |= error != 0 && io->op == TI_IO_FLUSH;
+	return error;
 }
 
 /* Returns whether there was one. */
@@ -65,14 +69,16 @@ static void copy_store(struct look *l, bool must)
 	char from[256], to[256];
 
 	world_drop_store(l->store);
+	l->has_store = false;
+	l->flush_failed = false;
 	l->broken = false;
 	if (!w->schedule->shape.store || !(must || sim_chance(&w->random, 50)))
 		return;
 	(void)snprintf(from, sizeof(from), "%s" TI_STORE_JOURNAL, w->store);
 	(void)snprintf(to, sizeof(to), "%s" TI_STORE_JOURNAL, l->store);
 	(void)copy_file(from, to);
-	if (copy_file(w->store, l->store))
-		l->broken = w->flush_broken;
+	l->has_store = copy_file(w->store, l->store);
+	l->broken = l->has_store && w->flush_broken;
 }
 
 static int try_open(struct look *l, const struct world_mode *mode, struct ti_error *error)
@@ -227,6 +233,8 @@ static void check_kill(struct look *l)
 		ti_lun_abandon(l->lun);
 		l->lun = NULL;
 	}
+	/* A flush of the successor's may have lost what the dead one had acknowledged. */
+	l->broken |= l->has_store && l->flush_failed;
 	open_lun(l, mode, "after a kill");
 	world_read_all(w, l->lun, judge_kill, l);
 	model_judge_atomic(&w->model, l->seen);
