@@ -132,8 +132,8 @@ void ti_hmac_pads(const uint8_t *key, size_t key_len, size_t block, uint8_t *inn
 }
 
 /* @piece[0] is left free for the sector, the block follows in @n pieces. */
-static inline void tag_of_pieces(const struct ti_hash *h, uint64_t sector, struct iovec *piece, size_t n,
-			  uint8_t *tag)
+static inline void tag_of_pieces(const struct ti_hash *h, uint64_t sector, struct iovec *piece,
+				 size_t n, uint8_t *tag)
 {
 	unsigned digest_size = h->ops->digest_size;
 	uint8_t digest[TI_HASH_MAX_DIGEST];

@@ -41,7 +41,7 @@ struct ti_scsi_facts {
 	uint8_t physical_exponent; /* 2^n blocks are one physical block */
 	uint16_t lowest_aligned;   /* first LBA on a physical block's start */
 	bool solid_state;
-	bool write_protected;	   /* mode recovery */
+	bool write_protected; /* mode recovery */
 	/* The unit serial number, malloc'ed, or NULL; it can change until the LUN is exported. */
 	char *(*serial)(void *ctx);
 	void *serial_ctx;

@@ -115,6 +115,7 @@ dump_value() {
 }
 
 # journal_areas META: sets where things lie on it, in sectors.
+# shellcheck disable=SC2034
 journal_areas() {
 	journal_first=$(($(dump_value "$1" journal_offset) / 512))
 	journal_sectors=$(($(dump_value "$1" journal_bytes) / 512))

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include <cmocka.h>
@@ -132,6 +133,7 @@ static int count_what_threads_get(void *arg)
 {
 	bool may = ti_io_thread_become_flusher() == 0;
 	struct ti_queue *q = open_threads(arg, 4);
+	bool refused = false;
 
 	if (q->threads.count != 6 || q->threads.io_flushers != (may ? 6 : 0) ||
 	    q->threads.locked_stacks != 6)
@@ -139,9 +141,11 @@ static int count_what_threads_get(void *arg)
 	ti_pair_close(q);
 	testio_refuse_syscall(SYS_mlock, EPERM);
 	testio_refuse_syscall(SYS_prctl, EPERM);
+	/* The address sanitizer has an mlock() of its own, which does nothing and says so. */
+	refused = mlock(&refused, sizeof(refused)) != 0;
 	q = open_threads(arg, 4);
-	if (q->threads.count != 6 || q->threads.io_flushers != 0 || q->threads.locked_stacks != 0 ||
-	    !q->unlocked_memory)
+	if (q->threads.count != 6 || q->threads.io_flushers != 0 ||
+	    q->threads.locked_stacks != (refused ? 0 : 6) || q->unlocked_memory != refused)
 		return 3;
 	ti_pair_close(q);
 	return 0;
