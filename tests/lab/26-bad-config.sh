@@ -41,9 +41,9 @@ refused "$data" 'the metadata device is missing'
 refused "${data#/dev/};meta=$meta" 'not an absolute path'
 refused "$data;meta=$meta;cachemb=1" "did you mean 'cache_mb'"
 refused "$data;meta=$meta;cache_mb=0" 'not a number from 1 to'
-refused "$data;meta=$meta;mode=bitmap" 'mode=bitmap is not supported yet'
+refused "$data;meta=$meta;mode=bitmaps" 'mode=bitmaps is unknown; it can be: '
 refused "$data;meta=$meta;mode=direct;mode=direct" 'given twice'
-refused 'profile=db1' 'profiles are not supported yet'
+refused 'profile=db1' 'db1'
 refused "$data;meta=$data" 'must be two devices'
 refused "$data;meta=/dev/nothing" '/dev/nothing does not exist'
 refused "/tmp;meta=$meta" '/tmp is a directory'
@@ -51,7 +51,7 @@ refused "$data;meta=$blank" "$blank"
 refused "$meta;meta=$data" "$data"
 refused "$data;meta=$meta;start=8" "$meta"
 refused "$read_only;meta=$meta" "$read_only is read-only"
-refused "$data;meta=$meta;hash=md5" 'it can be: crc32c'
+refused "$data;meta=$meta;hash=md5" 'hash=md5 is unknown; it can be: .*crc32c'
 refused "$(printf '/%0300d' 0);meta=$meta" 'may have 254'
 
 create() {

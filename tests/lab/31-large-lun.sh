@@ -32,8 +32,8 @@ said=$(sense "$disk" -r 32768 88 00 00 00 00 00 ff ff ff fc 00 00 00 40 00 00)
 assert_match "$said" 'Descriptor format'
 assert_match "$said" 'Medium Error'
 assert_match "$said" "0x100000020|$((first + 32))|0000000100000020"
-# The last block that fits.
+# The last block that would fit into the fixed format; a LUN this large has D_SENSE set.
 damage "$data" $((first - 1))
 said=$(sense "$disk" -r 32768 88 00 00 00 00 00 ff ff ff fc 00 00 00 40 00 00)
-assert_match "$said" 'Info fld=0xffffffff'
+assert_match "$said" 'Information: 0x00000000ffffffff'
 assert_fails read_blocks "$disk" $((first + 24)) 16

@@ -39,6 +39,8 @@ sync -f "$mount_point/file"
 echo 3 >/proc/sys/vm/drop_caches
 
 kill_runner
+# As after a power cut: without its files the next runner replays what the medium has.
+rm -f /run/tcmu-integrity/block-*
 # Each write of the replay takes so long; they go 64 at a time.
 set_delay "$data" 0 4000 0
 start_runner
