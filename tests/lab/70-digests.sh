@@ -94,9 +94,10 @@ for row in crc32c:4 crc32:4 xxhash64:8 sha1:20 sha256:32 sha384:48 sha512:64 sha
 		say "this kernel has no $hash"
 		continue
 	fi
-	# All digests with both blocks in a soak; else those of one family share them out.
+	# All digests with both blocks in a soak; else one of each family, and they share the blocks out.
 	blocks=(512 4096)
-	if [[ -z ${LAB_SOAK:-} && $hash =~ ^(sha384|sha3-512|blake2b-512|hmac-.*(1|384|512)|hmac-blake2b-256)$ ]]; then
+	if [[ -z ${LAB_SOAK:-} ]]; then
+		[[ ! $hash =~ ^(sha384|sha512|sha3-512|blake2b-512|hmac-.*(384|512))$ ]] || continue
 		blocks=($((tried % 2 ? 512 : 4096)))
 	fi
 	for block in "${blocks[@]}"; do
@@ -107,7 +108,7 @@ for row in crc32c:4 crc32:4 xxhash64:8 sha1:20 sha256:32 sha384:48 sha512:64 sha
 	tried=$((tried + 1))
 done
 say "$tried digests"
-((tried >= 13)) || fail "only $tried digests were tried"
+((tried >= 8)) || fail "only $tried digests were tried"
 
 # Without a salt; cut, and filled up with zeros.
 ours_to_kernel hmac-sha256 512 - plain
