@@ -32,6 +32,7 @@ struct cli_verb {
 int cli_format(int argc, char **argv);
 int cli_dump(int argc, char **argv);
 int cli_check(int argc, char **argv);
+int cli_config(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
 int cli_version(int argc, char **argv);
 

@@ -12,6 +12,7 @@ static const struct cli_verb verbs[] = {
 	{ "format", "make a pair of devices: superblock, journal and tags", cli_format },
 	{ "dump", "show a metadata device's superblock, layout and journal", cli_dump },
 	{ "check", "verify every tag of a pair that is not in use", cli_check },
+	{ "config", "check, show and explain the configuration of LUNs", cli_config },
 	{ "doctor", "is everything here that serving LUNs needs?", cli_doctor },
 	{ "version", "print the version", cli_version },
 };

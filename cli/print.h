@@ -73,9 +73,39 @@ struct report_version {
 	const char *tcmu_runner; /* what the handler was built for */
 };
 
+struct ti_config;
+struct ti_config_key;
+struct ti_config_trace;
+
+/* One file or config string that was looked at. */
+struct config_item {
+	const char *what;
+	const char *kind; /* ti_config_layer_name() */
+	struct ti_config_trace *trace;
+};
+
+struct report_config_check {
+	const struct config_item *item;
+	size_t count;
+	size_t bad; /* items with problems */
+};
+
+struct report_config_show {
+	const char *config_string;
+	const struct ti_config *config;
+	const struct ti_config_trace *trace;
+};
+
+struct report_config_explain {
+	const struct ti_config_key *key; /* NULL: all of them */
+};
+
 struct printer {
 	void (*dump)(const struct report_dump *report);
 	void (*check)(const struct report_check *report);
+	void (*config_check)(const struct report_config_check *report);
+	void (*config_show)(const struct report_config_show *report);
+	void (*config_explain)(const struct report_config_explain *report);
 	void (*doctor)(const struct report_doctor *report);
 	void (*version)(const struct report_version *report);
 	/* The verb failed before there was anything to report.  stderr has the sentence already. */

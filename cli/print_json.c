@@ -12,36 +12,38 @@
 #include <json-c/json.h>
 
 #include "cli.h"
+#include "print_config.h"
+#include "print_json.h"
 
-static void add(struct json_object *to, const char *key, struct json_object *value)
+void add(struct json_object *to, const char *key, struct json_object *value)
 {
 	json_object_object_add(to, key, value);
 }
 
-static void add_text(struct json_object *to, const char *key, const char *text)
+void add_text(struct json_object *to, const char *key, const char *text)
 {
 	add(to, key, text ? json_object_new_string(text) : NULL);
 }
 
-static void add_number(struct json_object *to, const char *key, uint64_t value)
+void add_number(struct json_object *to, const char *key, uint64_t value)
 {
 	add(to, key, json_object_new_uint64(value));
 }
 
-static void add_bool(struct json_object *to, const char *key, bool value)
+void add_bool(struct json_object *to, const char *key, bool value)
 {
 	add(to, key, json_object_new_boolean(value));
 }
 
 /* Print and release. */
-static void finish(struct json_object *top)
+void finish(struct json_object *top)
 {
 	puts(json_object_to_json_string_ext(top, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
 							 JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(top);
 }
 
-static void add_error(struct json_object *to, const struct ti_error *error)
+void add_error(struct json_object *to, const struct ti_error *error)
 {
 	struct json_object *o;
 
@@ -267,6 +269,9 @@ static void failure(const struct ti_error *error)
 const struct printer printer_json = {
 	.dump = dump,
 	.check = check,
+	.config_check = print_config_check_json,
+	.config_show = print_config_show_json,
+	.config_explain = print_config_explain_json,
 	.doctor = doctor,
 	.version = version,
 	.failure = failure,

@@ -5,6 +5,8 @@
  */
 #include "print.h"
 
+#include "print_config.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -246,6 +248,9 @@ static void failure(const struct ti_error *error)
 const struct printer printer_text = {
 	.dump = dump,
 	.check = check,
+	.config_check = print_config_check_text,
+	.config_show = print_config_show_text,
+	.config_explain = print_config_explain_text,
 	.doctor = doctor,
 	.version = version,
 	.failure = failure,

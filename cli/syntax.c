@@ -179,9 +179,10 @@ static const struct syntax_option *row_of(const struct syntax *syntax, int found
 static enum syntax_outcome take_operands(const struct syntax *syntax, int count, char **operand,
 					 void *into)
 {
-	int wanted = syntax->takes_device ? 1 : 0;
+	int wanted = syntax->takes_device ? 1 : (int)syntax->words_max;
+	const char **words = (const char **)(void *)((char *)into + syntax->words_offset);
 
-	if (count < wanted) {
+	if (syntax->takes_device && count < wanted) {
 		syntax_complain(syntax->verb, "the metadata device META is missing");
 		return SYNTAX_WRONG;
 	}
@@ -189,8 +190,10 @@ static enum syntax_outcome take_operands(const struct syntax *syntax, int count,
 		syntax_complain(syntax->verb, "'%s' is one operand too many", operand[wanted]);
 		return SYNTAX_WRONG;
 	}
-	if (wanted)
+	if (syntax->takes_device)
 		*(const char **)(void *)((char *)into + syntax->device_offset) = operand[0];
+	for (int i = 0; syntax->words_max && i < count; i++)
+		words[i] = operand[i];
 	return SYNTAX_RUN;
 }
 

@@ -39,6 +39,8 @@ struct syntax {
 	size_t option_count;
 	bool takes_device;    /* exactly one operand, the metadata device */
 	size_t device_offset; /* of its const char * in the verb's struct */
+	size_t words_max;     /* else: at most so many operands, */
+	size_t words_offset;  /* and where their const char *[] is */
 };
 
 /** What parsing led to. */

@@ -1,109 +1,17 @@
-// SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later
-// Copyright (c) 2026 The tcmu-integrity authors
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
 /*
- * One table row per key: name, kind, limits, and where the value goes.  The parser cuts the string
- * at ';' and knows nothing of single keys.  A key that a later version will have is a row, too, so
- * that the answer is "not yet" and not "unknown".
+ * Layers, from the defaults file to the config string, and what holds for all of them together.
+ * The parser cuts the string at ';' and knows nothing of single keys.
  */
 #include "config_internal.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-enum kind {
-	KIND_PATH,
-	KIND_NUMBER,
-	KIND_WORD,
-	KIND_DIGEST,
-	KIND_LATER, /* known, and not supported yet */
-};
-
-/* A value of a KIND_WORD key. */
-struct word {
-	const char *text;
-	int value;
-	bool later;
-};
-
-static const struct word modes[] = {
-	{ "journal", TI_MODE_JOURNAL, false },
-	{ "direct", TI_MODE_DIRECT, false },
-	{ "bitmap", TI_MODE_BITMAP, false },
-	{ "recovery", TI_MODE_RECOVERY, false },
-	{ NULL, 0, false },
-};
-
-static const struct word backends[] = {
-	{ "auto", TI_BACKEND_AUTO, false },
-	{ "uring", TI_BACKEND_URING, false },
-	{ "threads", TI_BACKEND_THREADS, false },
-	{ NULL, 0, false },
-};
-
-enum key_id {
-	KEY_META,
-	KEY_MODE,
-	KEY_HASH,
-	KEY_START,
-	KEY_CACHE_MB,
-	KEY_QUEUE_DEPTH,
-	KEY_COMMIT_TIME,
-	KEY_JOURNAL_WATERMARK,
-	KEY_BUFFER_SECTORS,
-	KEY_BITMAP_FLUSH_INTERVAL,
-	KEY_SECTORS_PER_BIT,
-	KEY_RECALCULATE,
-	KEY_LEGACY_RECALCULATE,
-	KEY_RECALCULATE_RATE,
-	KEY_BACKEND,
-	KEY_RUNNER_TIME_OUT,
-	KEY_OTHERS,
-};
-
-struct key {
-	const char *name;
-	enum kind kind;
-	size_t offset; /* of a uint64_t in struct ti_config: KIND_NUMBER */
-	uint64_t min, max;
-	const char *unit;	  /* of the number, for messages */
-	const struct word *words; /* KIND_WORD */
-};
-
-#define NUMBER(name_, member_, min_, max_, unit_)                                                  \
-	{                                                                                          \
-		.name = (name_), .kind = KIND_NUMBER,                                              \
-		.offset = offsetof(struct ti_config, member_), .min = (min_), .max = (max_),       \
-		.unit = (unit_)                                                                    \
-	}
-
-static const struct key keys[] = {
-	[KEY_META] = { .name = "meta", .kind = KIND_PATH },
-	[KEY_MODE] = { .name = "mode", .kind = KIND_WORD, .words = modes },
-	[KEY_HASH] = { .name = "hash", .kind = KIND_DIGEST },
-	[KEY_START] = NUMBER("start", start_sectors, 0, 1ULL << 54, "sectors of 512 bytes"),
-	[KEY_CACHE_MB] = NUMBER("cache_mb", cache_mb, 1, 65536, "MiB"),
-	[KEY_QUEUE_DEPTH] = NUMBER("queue_depth", queue_depth, 1, 1024, "requests"),
-	[KEY_COMMIT_TIME] = NUMBER("commit_time", commit_time_ms, 1, 3600000, "ms"),
-	[KEY_JOURNAL_WATERMARK] = NUMBER("journal_watermark", journal_watermark, 1, 99, "percent"),
-	[KEY_BUFFER_SECTORS] = NUMBER("buffer_sectors", buffer_sectors, 1, 1U << 30, "sectors"),
-	[KEY_BITMAP_FLUSH_INTERVAL] =
-		NUMBER("bitmap_flush_interval", bitmap_flush_interval_ms, 1, 3600000, "ms"),
-	[KEY_SECTORS_PER_BIT] =
-		NUMBER("sectors_per_bit", sectors_per_bit, 1, 1U << 31, "sectors of 512 bytes"),
-	[KEY_RECALCULATE] = NUMBER("recalculate", recalculate, 0, 1, "no or yes"),
-	[KEY_LEGACY_RECALCULATE] =
-		NUMBER("legacy_recalculate", legacy_recalculate, 0, 1, "no or yes"),
-	[KEY_RECALCULATE_RATE] =
-		NUMBER("recalculate_rate", recalculate_rate, 1, 1U << 20, "MiB per second"),
-	[KEY_BACKEND] = { .name = "backend", .kind = KIND_WORD, .words = backends },
-	/* Read, and taken out of a device's string, by tcmu-runner itself. */
-	[KEY_RUNNER_TIME_OUT] =
-		NUMBER("tcmur_cmd_time_out", runner_time_out_s, 0, INT32_MAX, "seconds"),
-	[KEY_OTHERS] = { .name = "allow_discards", .kind = KIND_LATER },
-};
-
-#define KEYS (sizeof(keys) / sizeof(keys[0]))
+const struct ti_config_paths ti_config_system_paths = { TI_DEFAULTS_FILE, TI_PROFILE_DIR };
 
 static const char description[] =
 	"Config string: <data device>;meta=<metadata device>[;key=value...]\n"
@@ -142,313 +50,349 @@ const char *ti_config_describe(void)
 	return description;
 }
 
-const char *ti_config_key_name(size_t index)
+const char *ti_config_layer_name(enum ti_config_layer layer)
 {
-	return index < KEYS ? keys[index].name : NULL;
+	static const char *const names[] = {
+		[TI_LAYER_BUILT_IN] = "built_in",
+		[TI_LAYER_DEFAULTS] = "defaults",
+		[TI_LAYER_PROFILE] = "profile",
+		[TI_LAYER_STRING] = "config_string",
+	};
+
+	return names[layer];
 }
 
-/* Edit distance of two short words: how many letters to change, insert or drop. */
-static size_t edit_distance(const char *a, const char *b)
+int ti_config_problem(struct ti_config_load *load, int err, const char *fmt, ...)
 {
-	size_t row[TI_CONFIG_MAX + 1];
-	size_t b_len = strlen(b);
+	struct ti_config_trace *trace = load->trace;
+	struct ti_error e = { 0 };
+	char text[TI_ERROR_TEXT];
+	va_list args;
 
-	for (size_t j = 0; j <= b_len; j++)
-		row[j] = j;
-	for (size_t i = 0; a[i] != '\0'; i++) {
-		size_t diagonal = row[0];
-
-		row[0] = i + 1;
-		for (size_t j = 0; j < b_len; j++) {
-			size_t best = diagonal + (a[i] == b[j] ? 0 : 1);
-
-			diagonal = row[j + 1];
-			if (row[j + 1] + 1 < best)
-				best = row[j + 1] + 1;
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			row[j + 1] = best;
-		}
-	}
-	return row[b_len];
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	if (!load->path)
+		ti_error_set(&e, err, "config string: %s", text);
+	else if (load->line)
+		ti_error_set(&e, err, "%s:%u: %s", load->path, load->line, text);
+	else
+		ti_error_set(&e, err, "%s: %s", load->path, text);
+	if (trace && trace->problems++ < TI_CONFIG_PROBLEMS_MAX)
+		trace->problem[trace->problems - 1] = e;
+	return ti_error_set(load->error, err, "%s", e.text);
 }
 
-static int unknown_key(const char *name, struct ti_error *error)
+static int unknown_key(struct ti_config_load *load, const char *name)
 {
-	const struct key *nearest = NULL;
-	size_t distance = 4; /* further away it is no help */
+	const struct ti_config_key *nearest = ti_config_nearest_key(name);
 
-	for (size_t i = 0; i < KEYS; i++) {
-		size_t d = edit_distance(name, keys[i].name);
-
-		if (keys[i].kind != KIND_LATER && d < distance && d < strlen(keys[i].name)) {
-			distance = d;
-			nearest = &keys[i];
-		}
-	}
-	if (nearest)
-		return ti_error_set(error, -EINVAL,
-				    "config string: there is no key '%s'; did you mean '%s'?", name,
-				    nearest->name);
-	return ti_error_set(
-		error, -EINVAL,
-		"config string: there is no key '%s'; the keys are meta, mode, hash, "
-		"start, cache_mb, queue_depth, commit_time, journal_watermark, "
-		"bitmap_flush_interval, sectors_per_bit, recalculate, legacy_recalculate, "
-		"recalculate_rate, buffer_sectors and backend",
-		name);
+	if (nearest && nearest->where & (1U << load->layer))
+		return ti_config_problem(load, -EINVAL,
+					 "there is no key '%.60s'; did you mean '%s'?", name,
+					 nearest->name);
+	return ti_config_problem(load, -EINVAL,
+				 "there is no key '%.60s'; 'tcmu-integrity config explain' lists "
+				 "them",
+				 name);
 }
 
-int ti_config_set_path(char *out, const char *what, const char *value, struct ti_error *error)
+/* A key that exists, where it may not stand. */
+static int wrong_place(struct ti_config_load *load, const struct ti_config_key *key)
 {
-	if (value[0] != '/')
-		return ti_error_set(error, -EINVAL,
-				    "config string: the %s '%s' is not an absolute path; it must "
-				    "start with '/'",
-				    what, value);
-	if (strlen(value) > TI_CONFIG_MAX)
-		return ti_error_set(
-			error, -ENAMETOOLONG,
-			"config string: the path of the %s is longer than %d bytes; use "
-			"a link with a shorter one",
-			what, TI_CONFIG_MAX);
-	snprintf(out, TI_CONFIG_MAX + 1, "%s", value);
-	return 0;
+	if (load->layer == TI_LAYER_DEFAULTS)
+		return ti_config_problem(load, -EINVAL,
+					 "%s is a matter of each pair; put it into profiles or "
+					 "config strings",
+					 key->name);
+	if (load->layer == TI_LAYER_PROFILE)
+		return ti_config_problem(load, -EINVAL,
+					 "%s stands in config strings only, tcmu-runner reads it "
+					 "there",
+					 key->name);
+	if (key->kind == TI_KIND_PATH)
+		return ti_config_problem(load, -EINVAL,
+					 "the data device stands first, without %s=; write "
+					 "%s<data device>;meta=<metadata device>",
+					 key->name, TI_CONFIG_PREFIX);
+	/* The string can be read by everybody. */
+	if (key->kind == TI_KIND_PLACE || key->kind == TI_KIND_PLACE_FILE)
+		return ti_config_problem(load, -EINVAL,
+					 "it names no keys; put %s into a profile, " TI_PROFILE_DIR
+					 "/NAME.conf, and write %sprofile=NAME",
+					 key->name, TI_CONFIG_PREFIX);
+	return ti_config_problem(load, -EINVAL,
+				 "%s stands in profiles only; put it into " TI_PROFILE_DIR
+				 "/NAME.conf, and write %sprofile=NAME",
+				 key->name, TI_CONFIG_PREFIX);
 }
 
-static int set_number(const struct key *key, const char *value, struct ti_config *out,
-		      struct ti_error *error)
+static int given_twice(struct ti_config_load *load, const char *name, unsigned line)
 {
-	uint64_t number = 0;
-	bool good = value[0] != '\0';
-
-	for (const char *p = value; good && *p != '\0'; p++) {
-		good = *p >= '0' && *p <= '9' && !__builtin_mul_overflow(number, 10, &number) &&
-		       !__builtin_add_overflow(number, (uint64_t)(*p - '0'), &number);
-	}
-	if (!good || number < key->min || number > key->max)
-		return ti_error_set(error, -EINVAL,
-				    "config string: %s=%s is not a number from %llu to %llu (%s)",
-				    key->name, value, (unsigned long long)key->min,
-				    (unsigned long long)key->max, key->unit);
-	memcpy((char *)out + key->offset, &number, sizeof(number));
-	return 0;
+	if (line)
+		return ti_config_problem(load, -EINVAL,
+					 "%s is given twice, in line %u before; leave one of them "
+					 "out",
+					 name, line);
+	return ti_config_problem(load, -EINVAL, "%s is given twice; leave one of them out", name);
 }
 
-static int find_word(const struct key *key, const char *value, int *out, struct ti_error *error)
+static void note_origin(struct ti_config_load *load, const struct ti_config_key *key, size_t row)
 {
-	char known[128] = "";
-
-	for (const struct word *w = key->words; w->text; w++) {
-		size_t used = strlen(known);
-
-		if (strcmp(w->text, value) == 0 && w->later)
-			return ti_error_set(error, -EOPNOTSUPP,
-					    "config string: %s=%s is not supported yet; %s=%s is",
-					    key->name, value, key->name, key->words[0].text);
-		if (strcmp(w->text, value) == 0) {
-			*out = w->value;
-			return 0;
-		}
-		if (!w->later)
-			snprintf(known + used, sizeof(known) - used, "%s%s", used ? ", " : "",
-				 w->text);
-	}
-	return ti_error_set(error, -EINVAL, "config string: %s=%s is unknown; it can be: %s",
-			    key->name, value, known);
+	/* A file is a way of naming a place: it is told there. */
+	if (key->kind == TI_KIND_PLACE_FILE)
+		row--;
+	load->trace->from[row].layer = load->layer;
+	load->trace->from[row].line = load->line;
 }
 
-static int set_word(const struct key *key, const char *value, struct ti_config *out,
-		    struct ti_error *error)
+int ti_config_take(struct ti_config_load *load, const char *name, const char *value)
 {
-	int word = 0;
-	int err = find_word(key, value, &word, error);
+	const struct ti_config_key *key;
+	struct ti_error why = { 0 };
+	size_t row;
+	int err;
 
-	if (err)
-		return err;
-	switch ((enum key_id)(key - keys)) {
-	case KEY_MODE:
-		out->mode = (enum ti_mode)word;
-		break;
-	case KEY_BACKEND:
-		out->backend = (enum ti_backend)word;
-		break;
-	default:
-		break;
-	}
-	return 0;
-}
-
-static int set_digest(const struct key *key, const char *value, struct ti_config *out,
-		      struct ti_error *error)
-{
-	const struct ti_hash_ops *ops = ti_hash_find(value);
-
-	if (!ops)
-		return ti_error_set(error, -EINVAL,
-				    "config string: %s=%s is unknown; it can be: " TI_HASH_NAMES,
-				    key->name, value);
-	out->hash = ops->name;
-	return 0;
-}
-
-static int set_key(const struct key *key, const char *value, struct ti_config *out,
-		   struct ti_error *error)
-{
-	switch (key->kind) {
-	case KIND_PATH:
-		return ti_config_set_path(out->meta_path, "metadata device", value, error);
-	case KIND_NUMBER:
-		return set_number(key, value, out, error);
-	case KIND_WORD:
-		return set_word(key, value, out, error);
-	case KIND_DIGEST:
-		return set_digest(key, value, out, error);
-	case KIND_LATER:
-		break;
-	}
-	return ti_error_set(error, -EOPNOTSUPP,
-			    "config string: %s is not supported yet; leave it out", key->name);
-}
-
-int ti_config_set(const char *name, const char *value, uint32_t *seen, struct ti_config *out,
-		  struct ti_error *error)
-{
-	const struct key *key = NULL;
-
-	for (size_t i = 0; i < KEYS && !key; i++) {
-		if (strcmp(keys[i].name, name) == 0)
-			key = &keys[i];
-	}
+	if (!strcmp(name, "profile"))
+		return ti_config_problem(
+			load, -EINVAL,
+			load->layer == TI_LAYER_STRING
+				? "profile= stands first, in the place of the data "
+				  "device"
+				: "a file does not lead to another one");
+	key = ti_config_find_key(name, &row);
 	if (!key)
-		return unknown_key(name, error);
-	if (*seen & (1U << (key - keys)))
-		return ti_error_set(error, -EINVAL,
-				    "config string: %s is given twice; leave one of them out",
-				    key->name);
-	*seen |= 1U << (key - keys);
-	if (value[0] == '\0')
-		return ti_error_set(error, -EINVAL, "config string: %s has no value after its '='",
-				    key->name);
-	return set_key(key, value, out, error);
+		return unknown_key(load, name);
+	if (!(key->where & (1U << load->layer)))
+		return wrong_place(load, key);
+	if (load->seen & (1ULL << row))
+		return given_twice(load, key->name, load->seen_line[row]);
+	load->seen |= 1ULL << row;
+	load->seen_line[row] = load->line;
+	if (!value[0])
+		return ti_config_problem(load, -EINVAL, "%s has no value after its '='", key->name);
+	err = ti_config_set_value(key, value, load->out, &why);
+	if (err)
+		return ti_config_problem(load, err, "%s", why.text);
+	if (load->trace)
+		note_origin(load, key, row);
+	return 0;
 }
 
-/* One "key=value"; @option is cut at its '='.  @seen has a bit per key. */
-static int parse_option(char *option, uint32_t *seen, struct ti_config *out, struct ti_error *error)
+/* One "key=value"; @option is cut at its '='. */
+static int take_option(struct ti_config_load *load, char *option)
 {
 	char *value = strchr(option, '=');
 
+	if (!value && option[0])
+		return ti_config_problem(load, -EINVAL, "'%s' is not of the form key=value",
+					 option);
 	if (!value)
-		return ti_error_set(error, -EINVAL,
-				    option[0] ? "config string: '%s' is not of the form key=value"
-					      : "config string: there is an empty option "
-						"(a ';' too many)%s",
-				    option);
+		return ti_config_problem(load, -EINVAL,
+					 "there is an empty option (a ';' too many)");
 	*value++ = '\0';
-	/* Places of keys do not belong there: the string can be read by everybody. */
-	if (strstr(option, "_key") != NULL)
-		return ti_error_set(
-			error, -EINVAL,
-			"config string: it names no keys; put %s into a profile, " TI_PROFILE_DIR
-			"/NAME.conf, and write %sprofile=NAME",
-			option, TI_CONFIG_PREFIX);
-	return ti_config_set(option, value, seen, out, error);
+	return ti_config_take(load, option, value);
 }
 
 /* What cannot have come through targetcli and the kernel unharmed. */
-static int check_characters(const char *s, struct ti_error *error)
+static int check_characters(struct ti_config_load *load, const char *s)
 {
 	for (const char *p = s; *p != '\0'; p++) {
 		unsigned char c = (unsigned char)*p;
 
 		if (c < 0x20 || c == 0x7f)
-			return ti_error_set(error, -EINVAL,
-					    "config string: byte %zu is the control character "
-					    "0x%02x; the kernel does not keep those",
-					    (size_t)(p - s) + 1, c);
+			return ti_config_problem(load, -EINVAL,
+						 "byte %zu is the control character 0x%02x; the "
+						 "kernel does not keep those",
+						 (size_t)(p - s) + 1, c);
 		if (c == ':' || c == ',')
-			return ti_error_set(error, -EINVAL,
-					    "config string: it contains a '%c', which targetcli "
-					    "and the kernel cut at; use a link without one, e.g. "
-					    "in /dev/disk/by-id",
-					    c);
+			return ti_config_problem(load, -EINVAL,
+						 "it contains a '%c', which targetcli and the "
+						 "kernel cut at; use a link without one, e.g. in "
+						 "/dev/disk/by-id",
+						 c);
 	}
 	return 0;
 }
 
-static int check_frame(const char *s, struct ti_error *error)
+static int check_frame(struct ti_config_load *load, const char *s)
 {
 	size_t len = strlen(s);
 
 	if (len > TI_CONFIG_MAX)
-		return ti_error_set(error, -ENAMETOOLONG,
-				    "config string: it has %zu bytes with the leading '%s' and may "
-				    "have %d, since the kernel cuts longer ones off; use shorter "
-				    "device names",
-				    len, TI_CONFIG_PREFIX, TI_CONFIG_MAX);
+		return ti_config_problem(load, -ENAMETOOLONG,
+					 "it has %zu bytes with the leading '%s' and may have %d, "
+					 "since the kernel cuts longer ones off; use shorter "
+					 "device names",
+					 len, TI_CONFIG_PREFIX, TI_CONFIG_MAX);
 	if (strncmp(s, TI_CONFIG_PREFIX, strlen(TI_CONFIG_PREFIX)) != 0)
-		return ti_error_set(error, -EINVAL, "config string: '%s' does not start with '%s'",
-				    s, TI_CONFIG_PREFIX);
-	return check_characters(s, error);
+		return ti_config_problem(load, -EINVAL, "'%s' does not start with '%s'", s,
+					 TI_CONFIG_PREFIX);
+	return check_characters(load, s);
 }
 
-/* Whatever it was put together from. */
-static int check_whole(const struct ti_config *config, struct ti_error *error)
+/* A key that nothing needs is a mistake somewhere. */
+static int check_keys(struct ti_config_load *load)
 {
-	if (config->data_path[0] == '\0')
-		return ti_error_set(error, -EINVAL,
-				    "config string: the data device is missing; write "
-				    "%s<data device>;meta=<metadata device>, or data= in the "
-				    "profile",
-				    TI_CONFIG_PREFIX);
-	if (config->meta_path[0] == '\0')
-		return ti_error_set(error, -EINVAL,
-				    "config string: the metadata device is missing; add "
-				    "';meta=<metadata device>'");
-	if (strcmp(config->data_path, config->meta_path) == 0)
-		return ti_error_set(error, -EINVAL,
-				    "config string: data and metadata are both '%s'; they must be "
-				    "two devices",
-				    config->data_path);
-	if (ti_hash_find(config->hash)->keyed && config->hash_key.kind == TI_KEY_NONE)
-		return ti_error_set(error, -EINVAL,
-				    "config string: hash=%s needs a key; name it in a profile, as "
-				    "integrity_key_file=PATH, and write %sprofile=NAME",
-				    config->hash, TI_CONFIG_PREFIX);
+	const struct ti_config *c = load->out;
+	bool keyed_mac = c->journal_mac && ti_hash_find(c->journal_mac)->keyed;
+
+	if (ti_hash_find(c->hash)->keyed && c->hash_key.kind == TI_KEY_NONE)
+		return ti_config_problem(load, -EINVAL,
+					 "hash=%s needs a key; name it in a profile, as "
+					 "integrity_key_file=PATH, and write %sprofile=NAME",
+					 c->hash, TI_CONFIG_PREFIX);
+	if (keyed_mac && c->journal_mac_key.kind == TI_KEY_NONE)
+		return ti_config_problem(load, -EINVAL,
+					 "journal_integrity=%s needs a key; add "
+					 "journal_integrity_key_file=PATH",
+					 c->journal_mac);
+	if (!keyed_mac && c->journal_mac_key.kind != TI_KEY_NONE)
+		return ti_config_problem(load, -EINVAL,
+					 "journal_integrity_key is there for no keyed "
+					 "journal_integrity; leave it out");
+	if (c->journal_crypt && c->journal_crypt_key.kind == TI_KEY_NONE)
+		return ti_config_problem(load, -EINVAL,
+					 "journal_crypt=%s needs a key; add "
+					 "journal_crypt_key_file=PATH",
+					 c->journal_crypt);
+	if (!c->journal_crypt && c->journal_crypt_key.kind != TI_KEY_NONE)
+		return ti_config_problem(load, -EINVAL,
+					 "journal_crypt_key is there without journal_crypt; leave "
+					 "it out");
 	return 0;
 }
 
-int ti_config_parse_at(const char *dir, const char *cfgstring, struct ti_config *out,
-		       struct ti_error *error)
+/* Whatever it was put together from. */
+static int check_whole(struct ti_config_load *load)
+{
+	const struct ti_config *c = load->out;
+	int err = 0;
+
+	load->line = 0;
+	if (c->data_path[0] == '\0')
+		err = ti_config_problem(load, -EINVAL,
+					"the data device is missing; write %s<data device>;meta="
+					"<metadata device>, or data= in the profile",
+					TI_CONFIG_PREFIX);
+	if (ti_config_goes_on(load, err) && c->meta_path[0] == '\0')
+		err = ti_config_problem(load, -EINVAL,
+					"the metadata device is missing; add ';meta=<metadata "
+					"device>', or meta= in the profile");
+	if (!err && strcmp(c->data_path, c->meta_path) == 0)
+		err = ti_config_problem(load, -EINVAL,
+					"data and metadata are both '%s'; they must be two devices",
+					c->data_path);
+	return ti_config_goes_on(load, err) ? check_keys(load) : err;
+}
+
+static int check_name(struct ti_config_load *load, const char *name)
+{
+	if (!name[0])
+		return ti_config_problem(load, -EINVAL, "profile has no name");
+	if (name[0] == '.' || strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					   "0123456789._-") != strlen(name))
+		return ti_config_problem(load, -EINVAL,
+					 "a profile's name has letters, digits, '.', '_' and '-' "
+					 "only and does not begin with '.', not '%s'",
+					 name);
+	return 0;
+}
+
+static void read_profile(struct ti_config_load *load, const char *dir, const char *name)
+{
+	char path[1024];
+
+	if (check_name(load, name))
+		return;
+	if ((size_t)snprintf(path, sizeof(path), "%s/%s.conf", dir, name) >= sizeof(path)) {
+		ti_config_problem(load, -ENAMETOOLONG, "the profile's path is too long");
+		return;
+	}
+	load->layer = TI_LAYER_PROFILE;
+	ti_config_read_file(load, path, false);
+	load->layer = TI_LAYER_STRING;
+	load->path = NULL;
+	load->line = 0;
+	load->seen = 0;
+}
+
+/* The string, and the profile that it names. */
+static void read_string(struct ti_config_load *load, const char *profiles, const char *cfgstring)
 {
 	static const char profile[] = "profile=";
 	char copy[TI_CONFIG_MAX + 1];
-	uint32_t seen = 0;
 	char *rest = copy;
 	char *data;
-	int err;
+	size_t row;
 
-	_Static_assert(KEYS <= 32, "a bit per key");
-	*out = (struct ti_config){ .mode = TI_MODE_JOURNAL,
-				   .backend = TI_BACKEND_AUTO,
-				   .hash = ti_hash_crc32c.name };
-	err = check_frame(cfgstring, error);
-	if (err)
-		return err;
+	load->layer = TI_LAYER_STRING;
+	if (check_frame(load, cfgstring))
+		return;
+	snprintf(load->out->text, sizeof(load->out->text), "%s", cfgstring);
 	snprintf(copy, sizeof(copy), "%s", cfgstring + strlen(TI_CONFIG_PREFIX));
 	data = strsep(&rest, ";");
-	if (strncmp(data, profile, strlen(profile)) == 0)
-		err = ti_profile_load(dir, data + strlen(profile), out, error);
-	else if (data[0] != '\0')
-		err = ti_config_set_path(out->data_path, "data device", data, error);
-	while (!err && rest)
-		err = parse_option(strsep(&rest, ";"), &seen, out, error);
-	return err ? err : check_whole(out, error);
+	if (strncmp(data, profile, strlen(profile)) == 0) {
+		read_profile(load, profiles, data + strlen(profile));
+	} else if (data[0] != '\0') {
+		const struct ti_config_key *key = ti_config_find_key("data", &row);
+		struct ti_error why = { 0 };
+		int err = ti_config_set_value(key, data, load->out, &why);
+
+		if (err)
+			ti_config_problem(load, err, "%s", why.text);
+		else if (load->trace)
+			note_origin(load, key, row);
+	}
+	while (ti_config_goes_on(load, load->error->err) && rest)
+		take_option(load, strsep(&rest, ";"));
+	/* What is wrong already may be why something is missing. */
+	if (!load->error->err)
+		check_whole(load);
+}
+
+static void start(struct ti_config_load *load)
+{
+	*load->out = (struct ti_config){ .mode = TI_MODE_JOURNAL,
+					 .backend = TI_BACKEND_AUTO,
+					 .hash = ti_hash_crc32c.name };
+	if (load->trace)
+		*load->trace = (struct ti_config_trace){ 0 };
+}
+
+int ti_config_parse_at(const struct ti_config_paths *paths, const char *cfgstring,
+		       struct ti_config *out, struct ti_config_trace *trace, struct ti_error *error)
+{
+	struct ti_error own = { 0 };
+	struct ti_config_load load = { .out = out, .trace = trace, .error = &own };
+
+	start(&load);
+	load.layer = TI_LAYER_DEFAULTS;
+	if (paths->defaults)
+		ti_config_read_file(&load, paths->defaults, true);
+	load.path = NULL;
+	load.line = 0;
+	load.seen = 0;
+	if (ti_config_goes_on(&load, own.err))
+		read_string(&load, paths->profiles, cfgstring);
+	return own.err ? ti_error_set(error, own.err, "%s", own.text) : 0;
 }
 
 int ti_config_parse(const char *cfgstring, struct ti_config *out, struct ti_error *error)
 {
-	return ti_config_parse_at(TI_PROFILE_DIR, cfgstring, out, error);
+	return ti_config_parse_at(&ti_config_system_paths, cfgstring, out, NULL, error);
+}
+
+int ti_config_check_file(const char *path, enum ti_config_layer layer, struct ti_config *out,
+			 struct ti_config_trace *trace, struct ti_error *error)
+{
+	struct ti_error own = { 0 };
+	struct ti_config_load load = { .out = out, .trace = trace, .error = &own, .layer = layer };
+
+	start(&load);
+	if (!ti_config_read_file(&load, path, false) && layer == TI_LAYER_PROFILE)
+		check_whole(&load);
+	return own.err ? ti_error_set(error, own.err, "%s", own.text) : 0;
 }
 
 static bool same_name(const char *a, const char *b)

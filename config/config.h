@@ -11,8 +11,16 @@
  * the kernel splits its control line at ',' and newline.  So the parser is strict: whatever it does
  * not know, or what may have been cut off on the way, is refused with one sentence.
  *
- * A profile is a file with the same keys (profile.c), and the only place where those of a LUN's
- * keys are named.  What stands in the string as well counts instead.
+ * Three layers say what a LUN is, and each counts more than those before it:
+ *
+ *     built in         config_keys.c
+ *     defaults file    /etc/tcmu/integrity.conf, for every LUN
+ *     profile          /etc/tcmu/integrity.d/NAME.conf, for those that name it
+ *     config string
+ *
+ * The files have the same keys (file.c).  A profile is the only place where those of a LUN's keys
+ * are named.  What must fit what is on the devices, such as hash, cannot stand in the defaults
+ * file: a line there would change the meaning of every pair that exists.
  */
 #ifndef TI_CONFIG_H
 #define TI_CONFIG_H
@@ -39,8 +47,12 @@
 /** Where profiles lie: NAME.conf. */
 #define TI_PROFILE_DIR "/etc/tcmu/integrity.d"
 
-/** A parsed config string.  Numbers are 0 where the string says nothing: the engine's default. */
+/** What counts for every LUN. */
+#define TI_DEFAULTS_FILE "/etc/tcmu/integrity.conf"
+
+/** What was parsed.  Numbers are 0 where nobody says anything: the engine's default. */
 struct ti_config {
+	char text[TI_CONFIG_MAX + 1]; /* the config string as it was given */
 	char data_path[TI_CONFIG_MAX + 1];
 	char meta_path[TI_CONFIG_MAX + 1];
 	enum ti_mode mode;
@@ -65,16 +77,62 @@ struct ti_config {
 	uint64_t runner_time_out_s;  /* tcmu-runner's own key; accepted and not used */
 };
 
+/** Where files are looked for. */
+struct ti_config_paths {
+	const char *defaults; /* a file; need not exist; NULL: none */
+	const char *profiles; /* a directory */
+};
+
+extern const struct ti_config_paths ti_config_system_paths;
+
+/** Who said it. */
+enum ti_config_layer {
+	TI_LAYER_BUILT_IN,
+	TI_LAYER_DEFAULTS,
+	TI_LAYER_PROFILE,
+	TI_LAYER_STRING,
+};
+
+/** "built_in", "defaults", "profile", "config_string". */
+const char *ti_config_layer_name(enum ti_config_layer layer);
+
+#define TI_CONFIG_KEYS_MAX     64
+#define TI_CONFIG_PROBLEMS_MAX 32
+
+/** For those who want to know more than what came out. */
+struct ti_config_trace {
+	struct {
+		enum ti_config_layer layer;
+		unsigned line;	    /* in a file, from 1 */
+	} from[TI_CONFIG_KEYS_MAX]; /* by the number of the key's row, see config_keys.h */
+	char defaults[1024];	    /* paths of the files that were read, "" if there were none */
+	char profile[1024];
+	unsigned problems; /* in all; the list holds the first ones */
+	struct ti_error problem[TI_CONFIG_PROBLEMS_MAX];
+};
+
 /**
- * Parse a config string.  Opens nothing but the profile, if it names one.
+ * Parse a config string, and what it leads to.  Opens nothing but the defaults file and the
+ * profile, if it names one.
  * Returns 0; -EINVAL for what can never be right, -ENAMETOOLONG if it is too long, -EOPNOTSUPP for
  * what is planned and does not work yet; @error has the sentence.  Any thread.
  */
 int ti_config_parse(const char *cfgstring, struct ti_config *out, struct ti_error *error);
 
-/** The same with the profiles in @dir (tests). */
-int ti_config_parse_at(const char *dir, const char *cfgstring, struct ti_config *out,
+/**
+ * The same with other files.  With @trace (may be NULL) it does not stop at the first problem, but
+ * collects all of them there; the first is the one that is returned and in @error.
+ */
+int ti_config_parse_at(const struct ti_config_paths *paths, const char *cfgstring,
+		       struct ti_config *out, struct ti_config_trace *trace,
 		       struct ti_error *error);
+
+/**
+ * Look at one file of @layer (DEFAULTS or PROFILE) as ti_config_parse_at() does; a profile must
+ * name all that a LUN needs.
+ */
+int ti_config_check_file(const char *path, enum ti_config_layer layer, struct ti_config *out,
+			 struct ti_config_trace *trace, struct ti_error *error);
 
 /** Keys, as long as an open needs them. */
 struct ti_config_keys {
@@ -98,8 +156,5 @@ void ti_config_options(const struct ti_config *config, struct ti_pair_options *p
 
 /** The text that targetcli shows for "help create".  Static. */
 const char *ti_config_describe(void);
-
-/** Name of the key at @index of the table, NULL past its end: for texts and tests. */
-const char *ti_config_key_name(size_t index);
 
 #endif

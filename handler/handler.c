@@ -81,9 +81,13 @@ static int reconfig_string(struct ti_disk *disk, const char *cfgstring)
 	struct ti_error error = { 0 };
 	struct ti_config config;
 
-	/* A restored configuration sets the same string again, twice. */
-	if (ti_config_parse(cfgstring, &config, &error) == 0 &&
-	    ti_config_equal(&config, &disk->config))
+	/*
+	 * A restored configuration sets the same string again, twice.  The files that it leads to
+	 * may have changed since; that counts when the LUN is opened next.
+	 */
+	if (!strcmp(cfgstring, disk->config.text) ||
+	    (!ti_config_parse(cfgstring, &config, &error) &&
+	     ti_config_equal(&config, &disk->config)))
 		return 0;
 	ti_say(disk->dev, TI_LOG_ERR,
 	       "refused: the config string cannot be changed while the LUN exists; delete the "

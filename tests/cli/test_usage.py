@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support import CLEAN, SOURCE, USAGE, CliTest, Words, run
 
-VERBS = ["format", "dump", "check", "doctor", "version"]
+VERBS = ["format", "dump", "check", "config", "doctor", "version"]
 
 
 def help_options(verb: str) -> dict[str, str]:
@@ -129,6 +129,9 @@ class Completion(unittest.TestCase):
         self.assertEqual(completed("tcmu-integrity doctor "), [])
         self.assertEqual(completed("tcmu-integrity format --tag-size "), [])
         self.assertEqual(completed("tcmu-integrity ch"), ["check"])
+        self.assertEqual(completed("tcmu-integrity config "), ["check", "show", "explain"])
+        self.assertEqual(completed("tcmu-integrity config check "), ["FILES"])
+        self.assertEqual(completed("tcmu-integrity config --profile-dir "), ["FILES"])
 
 
 class Mistakes(CliTest):

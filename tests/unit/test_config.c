@@ -3,7 +3,7 @@
 /*
  * The config string: everything that may stand in it, and a sentence for everything that may not.
  */
-#include "config.h"
+#include "config_keys.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -111,7 +111,7 @@ static void unknown_keys_get_a_hint(void **state)
 	refused(SHORTEST ";cachemb=3", -EINVAL, "did you mean 'cache_mb'?");
 	refused(SHORTEST ";queue-depth=3", -EINVAL, "did you mean 'queue_depth'?");
 	refused("integrity//dev/a;Meta=/dev/b", -EINVAL, "did you mean 'meta'?");
-	refused(SHORTEST ";colour=green", -EINVAL, "the keys are meta, mode");
+	refused(SHORTEST ";colour=green", -EINVAL, "'tcmu-integrity config explain' lists them");
 	refused(SHORTEST ";=green", -EINVAL, "there is no key ''");
 }
 
@@ -177,7 +177,7 @@ static void words_are_known_unknown_or_not_yet(void **state)
 	refused("integrity/profile=", -EINVAL, "no name");
 	refused("integrity/profile=../etc/passwd", -EINVAL, "letters");
 	refused("integrity/profile=.hidden", -EINVAL, "letters");
-	refused(SHORTEST ";profile=db1", -EINVAL, "there is no key 'profile'");
+	refused(SHORTEST ";profile=db1", -EINVAL, "profile= stands first");
 }
 
 static void what_would_not_survive_the_way_is_refused(void **state)
@@ -252,25 +252,97 @@ static void options_reach_devices_and_engine(void **state)
 	assert_false(lun.read_only);
 }
 
-static void the_description_names_every_key(void **state)
+static void the_description_names_every_key_of_a_string(void **state)
 {
 	const char *text = ti_config_describe();
+	const struct ti_config_key *key;
 
 	(void)state;
-	for (size_t i = 0; ti_config_key_name(i); i++) {
-		struct ti_error error = { 0 };
-		struct ti_config config;
-		char s[128];
-		bool later;
+	for (size_t i = 0; (key = ti_config_key(i)) != NULL; i++) {
+		bool wanted = key->where & TI_IN_STRING && key->kind != TI_KIND_LATER;
+		const char *found;
+		char s[64];
 
-		/* Those for later say so, whatever the value. */
-		snprintf(s, sizeof(s), "%s;%s=?", SHORTEST, ti_config_key_name(i));
-		later = ti_config_parse(s, &config, &error) == -EOPNOTSUPP;
-		snprintf(s, sizeof(s), "%s=", ti_config_key_name(i));
-		if (!later && !strstr(text, s))
-			fail_msg("'%s' is not described", s);
-		if (later && strstr(text, s))
-			fail_msg("'%s' is described", s);
+		/* At a line's beginning, or behind the data device. */
+		snprintf(s, sizeof(s), strcmp(key->name, "meta") ? "\n  %s=" : ";%s=", key->name);
+		found = strstr(text, s);
+		if (!found != !wanted)
+			fail_msg("'%s' is%s described", key->name, found ? "" : " not");
+		if (!wanted || !key->preset)
+			continue;
+		/* mode= and others say it in words. */
+		snprintf(s, sizeof(s), "(%s)", key->preset);
+		if (!strstr(found, s) && !strstr(found, "(the default)"))
+			fail_msg("the default of '%s' is not described", key->name);
+	}
+}
+
+static void every_key_is_explained(void **state)
+{
+	const struct ti_config_key *key;
+	char text[256];
+
+	(void)state;
+	for (size_t i = 0; (key = ti_config_key(i)) != NULL; i++) {
+		size_t row;
+
+		assert_ptr_equal(ti_config_find_key(key->name, &row), key);
+		assert_int_equal(row, i);
+		assert_true(key->where != 0 && key->summary && key->about);
+		ti_config_range_text(key, text, sizeof(text));
+		assert_true(text[0]);
+		if (key->kind != TI_KIND_LATER)
+			assert_true(strlen(key->about) > strlen("."));
+		/* The place stands in front of its other way. */
+		if (key->kind == TI_KIND_PLACE_FILE)
+			assert_int_equal(ti_config_key(i - 1)->kind, TI_KIND_PLACE);
+	}
+}
+
+static void a_value_reads_back_as_it_was_written(void **state)
+{
+	static const char *const values[] = {
+		[TI_KIND_PATH] = "/dev/x",
+		[TI_KIND_WORD] = NULL,
+		[TI_KIND_DIGEST] = "sha256",
+		[TI_KIND_CIPHER] = "cbc(aes)",
+		[TI_KIND_PLACE] = "keyring:user:disk",
+		[TI_KIND_PLACE_SIZE] = "32",
+	};
+	const struct ti_config_key *key;
+
+	(void)state;
+	for (size_t i = 0; (key = ti_config_key(i)) != NULL; i++) {
+		struct ti_config config = good(SHORTEST);
+		struct ti_error error = { 0 };
+		char wrote[32], text[64];
+		const char *value = wrote;
+
+		if (key->kind == TI_KIND_LATER || key->kind == TI_KIND_PLACE_FILE)
+			continue;
+		if (key->kind == TI_KIND_NUMBER)
+			snprintf(wrote, sizeof(wrote), "%llu", (unsigned long long)key->max);
+		else if (key->kind == TI_KIND_WORD)
+			value = key->words[1].text;
+		else
+			value = values[key->kind];
+		assert_int_equal(ti_config_set_value(key, value, &config, &error), 0);
+		ti_config_value_text(key, &config, text, sizeof(text));
+		assert_string_equal(text, value);
+	}
+}
+
+static void built_in_values_are_those_that_are_told(void **state)
+{
+	struct ti_config config = good(SHORTEST);
+	const struct ti_config_key *key;
+	char text[64];
+
+	(void)state;
+	for (size_t i = 0; (key = ti_config_key(i)) != NULL; i++) {
+		ti_config_value_text(key, &config, text, sizeof(text));
+		if (key->kind != TI_KIND_PATH)
+			assert_string_equal(text, key->preset ? key->preset : "");
 	}
 }
 
@@ -288,7 +360,10 @@ int main(void)
 		cmocka_unit_test(what_would_not_survive_the_way_is_refused),
 		cmocka_unit_test(two_strings_for_one_lun_are_equal),
 		cmocka_unit_test(options_reach_devices_and_engine),
-		cmocka_unit_test(the_description_names_every_key),
+		cmocka_unit_test(the_description_names_every_key_of_a_string),
+		cmocka_unit_test(every_key_is_explained),
+		cmocka_unit_test(a_value_reads_back_as_it_was_written),
+		cmocka_unit_test(built_in_values_are_those_that_are_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,8 +36,10 @@ static void write_file(const char *name, const char *text)
 static int parse(const char *text, const char *string, struct ti_config *config,
 		 struct ti_error *error)
 {
+	const struct ti_config_paths paths = { .profiles = dir };
+
 	write_file("p.conf", text);
-	return ti_config_parse_at(dir, string, config, error);
+	return ti_config_parse_at(&paths, string, config, NULL, error);
 }
 
 static struct ti_config good(const char *text, const char *string)
@@ -127,14 +129,14 @@ static void what_is_wrong_is_told(void **state)
 {
 	(void)state;
 	refused("", "one group");
-	refused(DEVICES, "cannot be read");
+	refused(DEVICES, "p.conf:1: there must be a line [lun] first");
 	refused("[disk]\n" DEVICES, "one group");
 	refused("[lun]\n" DEVICES "[more]\na=b\n", "one group");
 	refused("[lun]\nmeta=/dev/b\n", "data device is missing");
 	refused("[lun]\ndata=/dev/a\n", "metadata device is missing");
-	refused("[lun]\ndata=a\nmeta=/dev/b\n", "p.conf: the data device 'a' is not an absolute");
+	refused("[lun]\ndata=a\nmeta=/dev/b\n", "p.conf:2: the data device 'a' is not an absolute");
 	refused("[lun]\n" DEVICES "cachemb=1\n", "did you mean 'cache_mb'?");
-	refused("[lun]\n" DEVICES "cache_mb=0\n", "p.conf: cache_mb=0 is not a number");
+	refused("[lun]\n" DEVICES "cache_mb=0\n", "p.conf:4: cache_mb=0 is not a number");
 	refused("[lun]\n" DEVICES "mode=\n", "mode has no value");
 	refused("[lun]\n" DEVICES "profile=other\n", "does not lead to another");
 	refused(KEYED, "needs a key");

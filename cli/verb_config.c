@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * tcmu-integrity config: what LUNs are told to be, before they are opened.
+ *
+ * Nothing but the settings files is opened: whether the devices are there and hold a pair is for
+ * the handler to say.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "config_keys.h"
+#include "print.h"
+#include "syntax.h"
+
+#define MAX_WORDS 64
+
+struct options {
+	const char *word[MAX_WORDS]; /* what to do, and with what */
+	const char *defaults;
+	const char *profiles;
+	bool json;
+};
+
+static const struct syntax_option option_rows[] = {
+	{ "defaults-file", 0, "FILE", SYNTAX_TEXT, offsetof(struct options, defaults), 0, 0,
+	  "the defaults of all LUNs", TI_DEFAULTS_FILE },
+	{ "profile-dir", 0, "DIR", SYNTAX_TEXT, offsetof(struct options, profiles), 0, 0,
+	  "where profiles are, as NAME.conf", TI_PROFILE_DIR },
+	{ "json", 'j', NULL, SYNTAX_FLAG, offsetof(struct options, json), 0, 0,
+	  "print a JSON object", NULL },
+};
+
+static const struct syntax syntax = {
+	.verb = "config",
+	.operands = "check|show|explain [WORD...]",
+	.about = "check [FILE|STRING...]  names everything that is wrong with these settings files "
+		 "and config\n"
+		 "                        strings; without any, with the defaults file and all "
+		 "profiles\n"
+		 "show STRING             shows the values that count for a LUN with this config "
+		 "string, and\n"
+		 "                        who says so\n"
+		 "explain [KEY]           says what a key means, or lists them all",
+	.options = option_rows,
+	.option_count = sizeof(option_rows) / sizeof(option_rows[0]),
+	.words_max = MAX_WORDS,
+	.words_offset = offsetof(struct options, word),
+};
+
+/* ---- check ---- */
+
+struct items {
+	struct config_item *item;
+	size_t count, bad;
+	char **names; /* ours, of profiles that were looked for */
+	int name_count;
+};
+
+static void free_items(struct items *items)
+{
+	for (size_t i = 0; i < items->count; i++)
+		free(items->item[i].trace);
+	for (int i = 0; i < items->name_count; i++)
+		free(items->names[i]);
+	free(items->names);
+	free(items->item);
+}
+
+static bool is_string(const char *word)
+{
+	return !strncmp(word, TI_CONFIG_PREFIX, strlen(TI_CONFIG_PREFIX)) ||
+	       !strncmp(word, "profile=", strlen("profile=")) || strchr(word, ';');
+}
+
+static bool is_defaults_file(const struct options *options, const char *path)
+{
+	const char *base = strrchr(path, '/');
+
+	return !strcmp(path, options->defaults) ||
+	       !strcmp(base ? base + 1 : path, strrchr(TI_DEFAULTS_FILE, '/') + 1);
+}
+
+/* As targetcli's cfgstring=, which leaves the prefix away, or whole. */
+static void whole_string(const char *word, char *out, size_t size)
+{
+	bool has_prefix = !strncmp(word, TI_CONFIG_PREFIX, strlen(TI_CONFIG_PREFIX));
+
+	snprintf(out, size, "%s%s", has_prefix ? "" : TI_CONFIG_PREFIX, word);
+}
+
+static void look_at(const struct options *options, const char *what, struct items *items)
+{
+	const struct ti_config_paths paths = { options->defaults, options->profiles };
+	struct config_item *item = &items->item[items->count++];
+	struct ti_error error = { 0 };
+	struct ti_config config;
+	char string[1024];
+	enum ti_config_layer layer = TI_LAYER_STRING;
+
+	item->what = what;
+	item->trace = calloc(1, sizeof(*item->trace));
+	if (!item->trace)
+		abort();
+	if (is_string(what)) {
+		whole_string(what, string, sizeof(string));
+		ti_config_parse_at(&paths, string, &config, item->trace, &error);
+	} else {
+		layer = is_defaults_file(options, what) ? TI_LAYER_DEFAULTS : TI_LAYER_PROFILE;
+		ti_config_check_file(what, layer, &config, item->trace, &error);
+	}
+	item->kind = ti_config_layer_name(layer);
+	items->bad += item->trace->problems > 0;
+}
+
+static int is_profile(const struct dirent *entry)
+{
+	const char *suffix = strrchr(entry->d_name, '.');
+
+	return entry->d_name[0] != '.' && suffix && !strcmp(suffix, ".conf");
+}
+
+/* The profiles' paths, in the order of their names. */
+static int find_profiles(const struct options *options, struct items *items)
+{
+	struct dirent **entry;
+	int n = scandir(options->profiles, &entry, is_profile, alphasort);
+
+	if (n < 0) {
+		if (errno == ENOENT)
+			return CLI_CLEAN;
+		cli_complain("the directory %s cannot be read: %s", options->profiles,
+			     strerror(errno));
+		return CLI_REFUSED;
+	}
+	items->names = calloc((size_t)n + 1, sizeof(*items->names));
+	for (int i = 0; i < n; i++) {
+		if (!items->names ||
+		    asprintf(&items->names[i], "%s/%s", options->profiles, entry[i]->d_name) < 0)
+			abort();
+		items->name_count++;
+		free(entry[i]);
+	}
+	free(entry);
+	return CLI_CLEAN;
+}
+
+static bool exists(const char *path)
+{
+	FILE *f = fopen(path, "re");
+
+	if (f)
+		fclose(f);
+	return f || errno != ENOENT;
+}
+
+static int check(const struct options *options, const struct printer *print)
+{
+	struct report_config_check report = { 0 };
+	struct items items = { 0 };
+	bool all = !options->word[1];
+	int status = all ? find_profiles(options, &items) : CLI_CLEAN;
+
+	items.item = calloc((size_t)items.name_count + MAX_WORDS + 1, sizeof(*items.item));
+	if (!items.item)
+		abort();
+	if (all && exists(options->defaults))
+		look_at(options, options->defaults, &items);
+	for (int i = 0; i < items.name_count; i++)
+		look_at(options, items.names[i], &items);
+	for (size_t i = 1; i < MAX_WORDS && options->word[i]; i++)
+		look_at(options, options->word[i], &items);
+	report.item = items.item;
+	report.count = items.count;
+	report.bad = items.bad;
+	print->config_check(&report);
+	if (!status && items.bad)
+		status = CLI_DIFFERENT;
+	free_items(&items);
+	return status;
+}
+
+/* ---- the others ---- */
+
+static int show(const struct options *options, const struct printer *print)
+{
+	const struct ti_config_paths paths = { options->defaults, options->profiles };
+	cli_cleanup_free struct ti_config_trace *trace = calloc(1, sizeof(*trace));
+	struct report_config_show report = { .trace = trace };
+	struct ti_error error = { 0 };
+	struct ti_config config;
+	char string[1024];
+
+	if (!options->word[1] || options->word[2])
+		return syntax_complain(syntax.verb, "show takes one config string");
+	if (!trace)
+		abort();
+	whole_string(options->word[1], string, sizeof(string));
+	report.config_string = string;
+	report.config = &config;
+	if (ti_config_parse_at(&paths, string, &config, trace, &error)) {
+		cli_complain_error(&error);
+		print->failure(&error);
+		return CLI_REFUSED;
+	}
+	print->config_show(&report);
+	return CLI_CLEAN;
+}
+
+static int explain(const struct options *options, const struct printer *print)
+{
+	struct report_config_explain report = { NULL };
+	const char *name = options->word[1];
+
+	if (name && options->word[2])
+		return syntax_complain(syntax.verb, "explain takes one key, or none");
+	if (name) {
+		const struct ti_config_key *nearest = ti_config_nearest_key(name);
+
+		report.key = ti_config_find_key(name, NULL);
+		if (!report.key && nearest)
+			return syntax_complain(syntax.verb,
+					       "there is no key '%s'; did you mean '%s'?", name,
+					       nearest->name);
+		if (!report.key)
+			return syntax_complain(syntax.verb, "there is no key '%s'", name);
+	}
+	print->config_explain(&report);
+	return CLI_CLEAN;
+}
+
+int cli_config(int argc, char **argv)
+{
+	struct options options = { .defaults = TI_DEFAULTS_FILE, .profiles = TI_PROFILE_DIR };
+	const struct printer *print;
+
+	switch (syntax_parse(&syntax, argc, argv, &options)) {
+	case SYNTAX_HELP:
+		return CLI_CLEAN;
+	case SYNTAX_WRONG:
+		return CLI_USAGE;
+	case SYNTAX_RUN:
+		break;
+	}
+	print = printer_for(options.json);
+	if (!options.word[0])
+		return syntax_complain(syntax.verb, "one of check, show and explain is missing");
+	if (!strcmp(options.word[0], "check"))
+		return check(&options, print);
+	if (!strcmp(options.word[0], "show"))
+		return show(&options, print);
+	if (!strcmp(options.word[0], "explain"))
+		return explain(&options, print);
+	return syntax_complain(syntax.verb, "there is no 'config %s'", options.word[0]);
+}
