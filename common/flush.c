@@ -7,8 +7,8 @@
 #include <stddef.h>
 
 void ti_flusher_init(struct ti_flusher *f, struct ti_queue *queue, struct ti_tag_cache *cache,
-		     bool read_only, void (*failed)(void *ctx, enum ti_device dev, int error),
-		     void *ctx)
+		     struct ti_clock *clock, bool read_only,
+		     void (*failed)(void *ctx, enum ti_device dev, int error), void *ctx)
 {
 	f->queue = queue;
 	f->cache = cache;
@@ -16,6 +16,9 @@ void ti_flusher_init(struct ti_flusher *f, struct ti_queue *queue, struct ti_tag
 	f->ctx = ctx;
 	STAILQ_INIT(&f->now);
 	STAILQ_INIT(&f->next);
+	ti_stopwatch_init(&f->round_watch, clock);
+	f->watch[TI_DATA] = f->round_watch;
+	f->watch[TI_META] = f->round_watch;
 	/* Whoever had the devices open before may have died with writes in their caches that it had
 	 * acknowledged; an initiator that has lived on counts on our first flush to cover them. */
 	f->dirty[TI_DATA] = !read_only;
@@ -57,6 +60,7 @@ static void part_done(struct ti_flusher *f)
 		fail(f, f->broken[TI_META], TI_CAUSE_META_FLUSH);
 	result = f->result;
 	f->running = false;
+	ti_stopwatch_end(&f->round_watch);
 	STAILQ_CONCAT(&told, &f->now);
 	while ((waiter = STAILQ_FIRST(&told)) != NULL) {
 		STAILQ_REMOVE_HEAD(&told, link);
@@ -70,12 +74,14 @@ void ti_flusher_flush_started(struct ti_flusher *f, enum ti_device dev)
 	 * sets it again. */
 	f->dirty[dev] = false;
 	f->flushing[dev]++;
+	ti_stopwatch_begin(&f->watch[dev]);
 	f->device_flushes[dev]++;
 }
 
 void ti_flusher_flush_ended(struct ti_flusher *f, enum ti_device dev, int error)
 {
 	f->flushing[dev]--;
+	ti_stopwatch_end(&f->watch[dev]);
 	if (error == 0)
 		return;
 	f->dirty[dev] = true;
@@ -152,6 +158,7 @@ bool ti_flusher_run(struct ti_flusher *f)
 		f->round_version = f->version;
 		f->result = (struct ti_result){ 0 };
 		f->rounds++;
+		ti_stopwatch_begin(&f->round_watch);
 		STAILQ_CONCAT(&f->now, &f->next);
 		/* One for each device, one that keeps the round open while it is being started. */
 		f->pending = 3;

@@ -30,6 +30,7 @@
 
 #include "blockdev.h"
 #include "error.h"
+#include "latency.h"
 #include "tag_cache.h"
 
 /** Somebody who wants all writes completed so far to be durable. */
@@ -61,11 +62,12 @@ struct ti_flusher {
 	struct ti_tag_sync sync;
 
 	uint64_t rounds, device_flushes[TI_DEVICES];
+	struct ti_stopwatch watch[TI_DEVICES], round_watch;
 };
 
 void ti_flusher_init(struct ti_flusher *f, struct ti_queue *queue, struct ti_tag_cache *cache,
-		     bool read_only, void (*failed)(void *ctx, enum ti_device dev, int error),
-		     void *ctx);
+		     struct ti_clock *clock, bool read_only,
+		     void (*failed)(void *ctx, enum ti_device dev, int error), void *ctx);
 
 /** A write to @dev has completed, well or not: its cache may hold something now.  io path. */
 void ti_flusher_wrote(struct ti_flusher *f, enum ti_device dev);

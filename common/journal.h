@@ -122,6 +122,7 @@ struct ti_journal {
 	uint32_t run_blocks; /* most blocks of a run */
 
 	uint64_t commits, writeouts;
+	struct ti_stopwatch watch; /* commits that somebody waits for */
 };
 
 /* journal_ring.c */

@@ -54,6 +54,7 @@ static void part_done(struct ti_journal *j)
 	if (--j->commit_pending > 0)
 		return;
 	j->commit_running = false;
+	ti_stopwatch_end(&j->watch);
 	for (uint32_t k = 0; k < j->committing && !j->commit_sections_failed; k++)
 		note_committed(j, ti_journal_ring(j, j->committed + k));
 	if (j->commit_sections_failed) {
@@ -184,6 +185,8 @@ static void start(struct ti_journal *j)
 	if (j->committing > 0)
 		j->changed = true;
 	STAILQ_CONCAT(&j->now, &j->next);
+	if (!STAILQ_EMPTY(&j->now))
+		ti_stopwatch_begin(&j->watch);
 	j->commit_pending = 1; /* until all has been started */
 	if (j->committing > 0) {
 		j->commits++;

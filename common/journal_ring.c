@@ -317,6 +317,7 @@ int ti_journal_alloc(struct ti_lun *lun, const char *path, struct ti_journal **j
 	j->lun = lun;
 	j->geo = &lun->geo;
 	j->ids = ti_seal_ids(lun->seal);
+	ti_stopwatch_init(&j->watch, lun->clock);
 	j->section_bytes = ti_journal_section_bytes(&lun->geo);
 	j->sections = lun->geo.journal_sections;
 	j->section_entries = lun->geo.section_entries;

@@ -10,10 +10,15 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "bitmap.h"
+#include "journal.h"
 #include "lun_internal.h"
+
+/* Bytes of a tag in the log. */
+#define TAG_SHOWN 8U
 
 void ti_slot_ready(struct ti_slot *slot)
 {
@@ -46,17 +51,65 @@ void ti_lun_io_error(struct ti_lun *lun, enum ti_device dev, const char *what, u
 		       what, lun->queue->dev[dev].name, sector, strerror(-error), skipped);
 }
 
-void ti_lun_mismatch(struct ti_lun *lun, uint64_t sector, size_t blocks)
+void ti_lun_event(struct ti_lun *lun, const struct ti_event *event)
 {
+	if (lun->events.event != NULL)
+		lun->events.event(lun->events.ctx, event);
+}
+
+/* The beginning of a tag, in hexadecimal. */
+static const char *tag_text(const struct ti_lun *lun, const uint8_t *tag, char *text)
+{
+	size_t size = lun->geo.tag_size, shown = size < TAG_SHOWN ? size : TAG_SHOWN;
+
+	for (size_t i = 0; i < shown; i++)
+		sprintf(text + 2 * i, "%02x", tag[i]);
+	strcpy(text + 2 * shown, shown < size ? ".." : "");
+	return text;
+}
+
+/*
+ * A keyed tag is not shown.  The one of the bytes that are there would be the right one for them:
+ * who can write to the device and read the log could so have any block signed.
+ */
+void ti_lun_mismatch(struct ti_lun *lun, enum ti_event_source source, uint64_t sector,
+		     size_t blocks, const uint8_t *stored, const uint8_t *computed)
+{
+	static const char *const where[] = { [TI_SOURCE_READ] = "read",
+					     [TI_SOURCE_SCRUB] = "scrub",
+					     [TI_SOURCE_RECALCULATION] = "recalculation" };
+	const struct ti_event event = { .type = TI_EVENT_MISMATCH,
+					.source = source,
+					.sector = sector,
+					.sectors = blocks * lun->geo.sectors_per_block };
+	char expected[2 * TAG_SHOWN + 3], found[2 * TAG_SHOWN + 3];
+	bool keyed = lun->hash.ops->keyed;
 	int64_t skipped;
 
 	lun->stats.mismatches += blocks;
+	ti_lun_event(lun, &event);
 	skipped = may_log(lun, &lun->mismatch_log);
 	if (skipped >= 0)
 		ti_log(&lun->log, TI_LOG_ERR,
-		       "tag mismatch on read device=%s sector=%" PRIu64
-		       " blocks=%zu not_logged=%" PRId64,
-		       lun->queue->dev[TI_DATA].name, sector, blocks, skipped);
+		       "tag mismatch on %s device=%s sector=%" PRIu64
+		       " blocks=%zu expected=%s found=%s not_logged=%" PRId64,
+		       where[source], lun->queue->dev[TI_DATA].name, sector, blocks,
+		       keyed ? "(keyed)" : tag_text(lun, stored, expected),
+		       keyed ? "(keyed)" : tag_text(lun, computed, found), skipped);
+}
+
+void ti_lun_tag_decayed(struct ti_lun *lun, uint64_t sector, size_t blocks, bool mended)
+{
+	int64_t skipped;
+
+	lun->stats.tags_decayed += blocks;
+	skipped = may_log(lun, &lun->mismatch_log);
+	if (skipped >= 0)
+		ti_log(&lun->log, TI_LOG_ERR,
+		       "tag on the medium is bad and the one in memory is right, %s device=%s "
+		       "sector=%" PRIu64 " blocks=%zu not_logged=%" PRId64,
+		       mended ? "it is written again" : "which is lost when the LUN is closed",
+		       lun->queue->dev[TI_META].name, sector, blocks, skipped);
 }
 
 /* Give a request back to the caller. */
@@ -286,6 +339,7 @@ void ti_lun_run(struct ti_lun *lun, struct ti_request_list *out)
 			step_all(lun);
 			moved = lun->policy->run(lun);
 			moved |= ti_recalc_run(lun);
+			moved |= ti_scrub_run(lun);
 		} while (moved);
 	} while (ti_queue_run(lun->queue) > 0);
 	STAILQ_CONCAT(out, &lun->finished);
@@ -296,6 +350,7 @@ void ti_lun_tick(struct ti_lun *lun)
 	uint64_t now = ti_clock_now(lun->clock);
 
 	ti_recalc_tick(lun, now);
+	ti_scrub_tick(lun, now);
 	if (now < lun->deadline_ns)
 		return;
 	lun->deadline_ns = now + lun->tick_ns;
@@ -304,9 +359,10 @@ void ti_lun_tick(struct ti_lun *lun)
 
 uint64_t ti_lun_deadline(const struct ti_lun *lun)
 {
-	uint64_t recalc = ti_recalc_deadline(lun);
+	uint64_t recalc = ti_recalc_deadline(lun), scrub = ti_scrub_deadline(lun);
+	uint64_t first = recalc < scrub ? recalc : scrub;
 
-	return recalc < lun->deadline_ns ? recalc : lun->deadline_ns;
+	return first < lun->deadline_ns ? first : lun->deadline_ns;
 }
 
 void ti_lun_wait(struct ti_lun *lun, uint64_t deadline_ns)
@@ -339,6 +395,17 @@ uint64_t ti_lun_atomic_sectors(const struct ti_lun *lun)
 	return lun->policy->atomic_sectors ? lun->policy->atomic_sectors(lun) : 0;
 }
 
+static void journal_stats(const struct ti_journal *j, struct ti_lun_stats *stats)
+{
+	stats->journal_sections = j->sections;
+	stats->journal_free_sections = ti_journal_free_sections(j);
+	stats->journal_entries = (uint64_t)j->sections * j->section_entries;
+	stats->journal_used_entries = j->used_entries;
+	stats->journal_commits = j->commits;
+	stats->journal_writeouts = j->writeouts;
+	stats->round_latency = j->watch.latency;
+}
+
 void ti_lun_get_stats(const struct ti_lun *lun, struct ti_lun_stats *stats)
 {
 	struct ti_tag_cache_stats cache;
@@ -347,16 +414,25 @@ void ti_lun_get_stats(const struct ti_lun *lun, struct ti_lun_stats *stats)
 	ti_tag_cache_get_stats(lun->cache, &cache);
 	stats->tag_lines_read = cache.lines_read;
 	stats->tag_lines_written = cache.lines_written;
+	stats->tag_lines = cache.lines;
+	stats->tag_lines_dirty = cache.dirty;
 	stats->io_errors[TI_META] += cache.write_errors;
 	stats->flush_rounds = lun->flusher.rounds;
-	stats->device_flushes[TI_DATA] = lun->flusher.device_flushes[TI_DATA];
-	stats->device_flushes[TI_META] = lun->flusher.device_flushes[TI_META];
+	stats->round_latency = lun->flusher.round_watch.latency;
+	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++) {
+		stats->device_flushes[dev] = lun->flusher.device_flushes[dev];
+		stats->flush_failed[dev] = lun->flusher.broken[dev];
+		stats->flush_latency[dev] = lun->flusher.watch[dev].latency;
+	}
 	stats->locked_memory = lun->locked_memory;
 	stats->recalculating = lun->recalc.active;
 	stats->recalc_sector = lun->recalc.active ? lun->recalc.sector : lun->geo.provided_sectors;
+	stats->recalc_end = lun->geo.provided_sectors;
 	stats->recalculated_sectors = lun->recalc.done_sectors;
 	stats->recalc_mismatches = lun->recalc.mismatches;
 	stats->recalc_unreadable = lun->recalc.unreadable;
+	if (lun->journal != NULL)
+		journal_stats(lun->journal, stats);
 	if (lun->bitmap == NULL)
 		return;
 	stats->bitmap_bits = lun->bitmap->bits;

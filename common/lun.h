@@ -35,8 +35,11 @@
 #include "blockdev.h"
 #include "clock.h"
 #include "error.h"
+#include "event.h"
 #include "geometry.h"
+#include "latency.h"
 #include "log.h"
+#include "scrub_report.h"
 #include "seal.h"
 #include "secret.h"
 
@@ -71,6 +74,7 @@ struct ti_lun_options {
 	const char *store_path;
 	bool read_only;	  /* writes fail with -EROFS; nothing is ever written */
 	bool defer_start; /* ti_lun_start() is called later */
+	struct ti_event_sink events;
 };
 
 enum ti_req_op {
@@ -131,20 +135,31 @@ struct ti_lun_stats {
 	uint64_t read_sectors, written_sectors, verified_sectors;
 	/* Requests that failed because of a device or a tag. */
 	uint64_t failed_reads, failed_writes, failed_verifies;
-	uint64_t mismatches;		     /* blocks whose tag did not match */
+	uint64_t mismatches;   /* blocks whose tag did not match */
+	uint64_t tags_decayed; /* bad on the medium while the one in memory was right */
 	uint64_t device_flushes[TI_DEVICES]; /* flushes sent to each device */
 	uint64_t flush_rounds;		     /* pairs: what any number of waiters share */
 	uint64_t tag_lines_read, tag_lines_written;
+	uint64_t tag_lines, tag_lines_dirty; /* of the cache, now */
 	/* Parts that went through a bounce buffer.  The others' data was not copied on its way
 	 * between the caller's memory and the data device. */
 	uint64_t bounced_parts;
 	uint64_t io_errors[TI_DEVICES];
-	bool locked_memory; /* the pools are locked in memory */
+	int flush_failed[TI_DEVICES]; /* errno of the first flush that failed; 0: none has */
+	bool locked_memory;	      /* the pools are locked in memory */
+
+	/* How long flushes took, and what a FLUSH waits for: a round, or a commit. */
+	struct ti_latency flush_latency[TI_DEVICES], round_latency;
+
+	/* Mode journal. */
+	uint64_t journal_sections, journal_free_sections;
+	uint64_t journal_entries, journal_used_entries;
+	uint64_t journal_commits, journal_writeouts;
 
 	/* Recalculation: under way (or waiting, on a read-only LUN); all before the sector is done.
 	 */
 	bool recalculating;
-	uint64_t recalc_sector;
+	uint64_t recalc_sector, recalc_end;
 	uint64_t recalculated_sectors; /* since open */
 	uint64_t recalc_mismatches;    /* blocks of clean regions that it found not to match */
 	uint64_t recalc_unreadable;    /* sectors that could not be read: their tags stay */
@@ -208,6 +223,20 @@ bool ti_req_writes(enum ti_req_op op);
 uint64_t ti_lun_atomic_sectors(const struct ti_lun *lun);
 
 void ti_lun_get_stats(const struct ti_lun *lun, struct ti_lun_stats *stats);
+
+/**
+ * Begin to verify every tag on the medium, in the background; see scrub.h.  @from: a report of this
+ * pair's, to go on where it ends; one that does not fit is dropped.  NULL: from the beginning.
+ * @rate_limit: bytes per second; 0: none but others' I/O.  Inside the monitor; the thread that
+ * waits is to be woken afterwards.  Returns 0, -EALREADY, or -EOPNOTSUPP in mode recovery.
+ */
+int ti_lun_scrub_start(struct ti_lun *lun, const struct ti_scrub_report *from, uint64_t rate_limit);
+
+/** End it with the piece under way.  Returns 0, or -EALREADY if none runs.  Likewise. */
+int ti_lun_scrub_stop(struct ti_lun *lun);
+
+/** The scrub under way, or the last one.  Inside the monitor. */
+void ti_lun_scrub_get(const struct ti_lun *lun, struct ti_scrub_report *report);
 
 /** Hand a request in.  It comes back from a later ti_lun_run(), never from here.  io path. */
 void ti_lun_submit(struct ti_lun *lun, struct ti_request *req);

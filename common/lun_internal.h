@@ -22,6 +22,7 @@
 #include "lun.h"
 #include "range_lock.h"
 #include "recalc.h"
+#include "scrub.h"
 #include "seal.h"
 #include "store_file.h"
 #include "tag_cache.h"
@@ -153,6 +154,8 @@ struct ti_lun {
 	struct ti_journal *journal; /* policy_journal.c */
 	struct ti_bitmap *bitmap;   /* policy_bitmap.c */
 	struct ti_recalc recalc;
+	struct ti_scrub scrub;
+	struct ti_event_sink events;
 	unsigned journal_watermark; /* percent */
 	uint32_t sectors_per_bit;   /* 0: as the superblock says */
 	bool recalculate, reset_recalculate;
@@ -267,6 +270,12 @@ void ti_request_flush_and_read(struct ti_slot *slot);
 /** A device error on the way of a request: counted, and logged at a bounded rate. */
 void ti_lun_io_error(struct ti_lun *lun, enum ti_device dev, const char *what, uint64_t sector,
 		     int error);
-void ti_lun_mismatch(struct ti_lun *lun, uint64_t sector, size_t blocks);
+/** Blocks that do not match: counted, told, logged at a bounded rate.  The first one's tags:
+ * @stored is the one it should match, @computed the one of the bytes that are there. */
+void ti_lun_mismatch(struct ti_lun *lun, enum ti_event_source source, uint64_t sector,
+		     size_t blocks, const uint8_t *stored, const uint8_t *computed);
+/** Tags that are bad on the medium only.  @mended: they are being written again. */
+void ti_lun_tag_decayed(struct ti_lun *lun, uint64_t sector, size_t blocks, bool mended);
+void ti_lun_event(struct ti_lun *lun, const struct ti_event *event);
 
 #endif

@@ -144,12 +144,16 @@ static void cache_wrote(void *ctx, int result)
 
 static void flush_failed(void *ctx, enum ti_device dev, int error)
 {
+	const struct ti_event event = { .type = TI_EVENT_DEVICE_FAILED,
+					.dev = dev,
+					.error = error };
 	struct ti_lun *lun = ctx;
 
 	ti_log(&lun->log, TI_LOG_ERR,
 	       "flush failed: what was written since the last good flush may be lost, and every "
 	       "flush fails until the LUN is opened again device=%s error=%s",
 	       lun->queue->dev[dev].name, strerror(-error));
+	ti_lun_event(lun, &event);
 	/* A start that failed acknowledged nothing, and the next one does all of it again.  Not so
 	 * for what a killed predecessor had acknowledged: it may be lost with this flush. */
 	if (lun->started || lun->inherits)
@@ -334,6 +338,7 @@ static int open_layout(struct ti_lun *lun, const struct ti_lun_options *o, struc
 /* @clean: nothing that the tag store holds is missing on the devices. */
 static void release(struct ti_lun *lun, bool clean)
 {
+	ti_scrub_free(lun);
 	ti_recalc_free(lun);
 	if (lun->policy->close != NULL)
 		lun->policy->close(lun);
@@ -358,7 +363,8 @@ static bool idle(const struct ti_lun *lun)
 {
 	return (lun->cache == NULL || ti_tag_cache_idle(lun->cache)) && !lun->flusher.running &&
 	       (lun->journal == NULL || ti_journal_idle(lun->journal)) &&
-	       (lun->bitmap == NULL || ti_bitmap_idle(lun->bitmap)) && ti_recalc_idle(lun);
+	       (lun->bitmap == NULL || ti_bitmap_idle(lun->bitmap)) && ti_recalc_idle(lun) &&
+	       ti_scrub_idle(&lun->scrub);
 }
 
 /* A flush round that a close waits for. */
@@ -417,6 +423,7 @@ static void take_options(struct ti_lun *lun, const struct ti_lun_options *o)
 	lun->recalculate = o->recalculate;
 	lun->reset_recalculate = o->reset_recalculate;
 	lun->recalc.rate = o->recalculate_rate;
+	lun->events = o->events;
 	lun->read_only = o->read_only || o->mode == TI_MODE_RECOVERY;
 	/* Half of it: what became dirty between two ticks is written at the second. */
 	lun->tick_ns =
@@ -463,7 +470,9 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 		err = ti_seal_start(lun->seal, &lun->sb, &lun->geo, error);
 	if (err == 0)
 		err = open_memory(lun, o, error);
-	ti_flusher_init(&lun->flusher, queue, lun->cache, lun->read_only, flush_failed, lun);
+	if (err == 0)
+		err = ti_scrub_open(lun, error);
+	ti_flusher_init(&lun->flusher, queue, lun->cache, clock, lun->read_only, flush_failed, lun);
 	if (err == 0 && lun->policy->open != NULL)
 		err = lun->policy->open(lun, error);
 	if (err != 0) {
@@ -549,6 +558,7 @@ int ti_lun_close(struct ti_lun *lun)
 	assert(lun->slots_busy == 0 && STAILQ_EMPTY(&lun->waiting));
 	/* First, so that the flush covers the tags of the last piece. */
 	ti_recalc_stop(lun);
+	ti_scrub_halt(&lun->scrub);
 	quiesce(lun, &finished);
 	ti_lun_submit(lun, &req);
 	do {

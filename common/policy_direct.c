@@ -38,16 +38,18 @@ static void verify(struct ti_slot *slot)
 	struct ti_lun *lun = slot->lun;
 	struct ti_iov_cursor data = ti_iov_cursor(slot->iov, slot->iov_count);
 	uint32_t blocks = ti_slot_blocks(slot);
-	size_t bad, first = 0;
+	size_t bad, first = 0, size = lun->geo.tag_size;
+	uint8_t stored[TI_MAX_TAG_SIZE];
 
 	if (slot->result.err == 0 && !tags_missing(slot)) {
 		ti_hash_blocks(&lun->hash, slot->sector, &data, blocks, slot->tags);
-		bad = ti_tag_cache_compare(&slot->pin, slot->tags, lun->geo.tag_size, blocks,
-					   &first);
+		bad = ti_tag_cache_compare(&slot->pin, slot->tags, size, blocks, &first);
 		if (bad > 0) {
 			uint64_t sector = slot->sector + first * lun->geo.sectors_per_block;
 
-			ti_lun_mismatch(lun, sector, bad);
+			ti_tag_cache_fetch(&slot->pin, first * size, size, stored);
+			ti_lun_mismatch(lun, TI_SOURCE_READ, sector, bad, stored,
+					slot->tags + first * size);
 			ti_slot_fail(slot, -EILSEQ, TI_CAUSE_TAG_MISMATCH, sector);
 		}
 	}

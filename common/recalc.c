@@ -203,13 +203,16 @@ static void begin_piece(struct ti_recalc *r)
 static void verify(struct ti_recalc *r, size_t blocks)
 {
 	const struct ti_geometry *geo = &r->lun->geo;
-	size_t first = 0, bad;
+	size_t first = 0, bad, size = geo->tag_size;
+	uint8_t stored[TI_MAX_TAG_SIZE];
 
-	bad = ti_tag_cache_compare(&r->pin, r->tags, geo->tag_size, blocks, &first);
+	bad = ti_tag_cache_compare(&r->pin, r->tags, size, blocks, &first);
 	if (bad == 0)
 		return;
 	r->mismatches += bad;
-	ti_lun_mismatch(r->lun, r->sector + first * geo->sectors_per_block, bad);
+	ti_tag_cache_fetch(&r->pin, first * size, size, stored);
+	ti_lun_mismatch(r->lun, TI_SOURCE_RECALCULATION, r->sector + first * geo->sectors_per_block,
+			bad, stored, r->tags + first * size);
 }
 
 static void settle_piece(struct ti_recalc *r)
@@ -243,7 +246,9 @@ static void rest(struct ti_recalc *r, uint64_t now)
 		if (due > took && due - took > ns)
 			ns = due - took;
 	}
-	r->rest_until_ns = ns > 0 ? now + ns : 0;
+	/* Also if it is not to rest: the next piece waits for a tick, so that whoever is inside
+	 * the engine leaves it first, however fast the devices are. */
+	r->rest_until_ns = now + ns + 1;
 }
 
 /* The blocks could not be read: one by one, so that a bad one costs only itself its tag. */

@@ -124,6 +124,19 @@ void ti_tag_cache_unpin(struct ti_tag_cache *cache, struct ti_tag_pin *pin);
 size_t ti_tag_cache_compare(const struct ti_tag_pin *pin, const uint8_t *tags, size_t tag_size,
 			    size_t count, size_t *first);
 
+/** The bytes of a pin that is ready, from @offset of it on.  io path. */
+void ti_tag_cache_fetch(const struct ti_tag_pin *pin, size_t offset, size_t len, uint8_t *out);
+
+/** Are these @len bytes, at most TI_MAX_TAG_SIZE, there?  Takes the same time whatever they are. */
+bool ti_tag_cache_holds(const struct ti_tag_pin *pin, size_t offset, const uint8_t *tag,
+			size_t len);
+
+/** Is the medium as new as memory in [offset, offset + len)?  len > 0.  io path. */
+bool ti_tag_cache_settled(struct ti_tag_cache *cache, uint64_t offset, size_t len);
+
+/** Write the pin's lines again as they are: the medium has lost them.  io path. */
+void ti_tag_cache_rewrite(struct ti_tag_cache *cache, struct ti_tag_pin *pin);
+
 /** Set all pinned bytes; the lines become dirty.  io path. */
 void ti_tag_cache_store(struct ti_tag_cache *cache, struct ti_tag_pin *pin, const uint8_t *tags);
 

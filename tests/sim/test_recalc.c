@@ -275,7 +275,7 @@ static void last_bit_stays_until_the_superblock_says_done(void **state)
 	l->options.bitmap_flush_interval_ms = 1;
 	open_it(l);
 	sim_fail(l, TI_META, TI_IO_WRITE, l->geo.start_sector * 512, 1);
-	for (unsigned i = 0; i < 5; i++) {
+	for (unsigned i = 0; i < 5 || sim_stats(l).recalc_sector < 4096; i++) {
 		sim_clear(l);
 		sim_finish(l);
 	}
