@@ -117,7 +117,7 @@ static uint64_t measure(struct load *load, const struct job *job)
 
 	load->bytes_done = 0;
 	for (unsigned i = 0; i < job->depth; i++) {
-		load->iov[i].iov_base = load->memory + (size_t)i * MAX_BLOCK;
+		load->iov[i].iov_base = load->memory + (size_t)i * job->bytes;
 		load->iov[i].iov_len = job->bytes;
 		load->requests[i].iov = &load->iov[i];
 		load->requests[i].iov_count = 1;
