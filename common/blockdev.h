@@ -75,6 +75,16 @@ struct ti_device_info {
 	bool fua; /* a write with fua needs no flush: the device does it alone, or has no cache */
 };
 
+/**
+ * Is every write to the device to be a FUA write?  Where there is no volatile cache that costs
+ * nothing, and no flush is needed afterwards.  Should the cache be switched on while the device is
+ * in use, the kernel makes each such write durable nevertheless.
+ */
+static inline bool ti_device_writes_through(const struct ti_device_info *info)
+{
+	return info->fua && !info->has_volatile_cache;
+}
+
 struct ti_queue;
 
 struct ti_queue_ops {

@@ -12,8 +12,9 @@
  *under way joins it only if no write has completed since its start; else the next one, which starts
  *when this one ends.
  *
- * A device is flushed only if a write to it has completed since its last good flush started.  The
- * first round of all flushes both: nothing is known of the time before.  Where the metadata device
+ * A device is flushed only if a write to it has completed since its last good flush started.  Where
+ * a device has no volatile cache every write is a FUA write, and nothing is left to flush.  The
+ *first round of all flushes both: nothing is known of the time before.  Where the metadata device
  * has FUA writes, and all dirty tags go in one write, that write is one, and no flush follows.
  *
  * A failed device flush is never forgotten: what it should have covered may be lost, and no later

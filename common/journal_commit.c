@@ -197,10 +197,11 @@ static void start(struct ti_journal *j)
 			wrapped = first + count - j->sections;
 			count -= wrapped;
 		}
-		fua = wrapped == 0 && ti_flusher_fua_pays(&j->lun->flusher, TI_META);
+		fua = (wrapped == 0 || ti_device_writes_through(&j->lun->queue->dev[TI_META])) &&
+		      ti_flusher_fua_pays(&j->lun->flusher, TI_META);
 		write_sections(j, 0, first, count, fua);
 		if (wrapped > 0)
-			write_sections(j, 1, 0, wrapped, false);
+			write_sections(j, 1, 0, wrapped, fua);
 	}
 	if (!STAILQ_EMPTY(&j->now) && j->lun->flusher.dirty[TI_DATA]) {
 		j->commit_pending++;

@@ -78,7 +78,8 @@ static void settle(struct ti_journal *j, struct ti_journal_op *op)
 	struct ti_lun *lun = j->lun;
 	uint64_t sector = op->block * j->geo->sectors_per_block;
 
-	ti_flusher_wrote(&lun->flusher, TI_DATA);
+	if (!op->io.fua || op->io.result != 0)
+		ti_flusher_wrote(&lun->flusher, TI_DATA);
 	if (op->io.result != 0) {
 		ti_lun_io_error(lun, TI_DATA, "write-out", sector, op->io.result);
 		fail(j, op->io.result, TI_CAUSE_DATA_IO, sector);
@@ -163,6 +164,7 @@ static void send(struct ti_journal_op *op)
 				 .len = (size_t)op->blocks * geo->block_size,
 				 .iov = op->iov,
 				 .iov_count = op->pieces,
+				 .fua = ti_device_writes_through(&j->lun->queue->dev[TI_DATA]),
 				 .done = run_written,
 				 .owner = op };
 	ti_queue_submit(j->lun->queue, &op->io);

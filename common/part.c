@@ -236,7 +236,7 @@ void ti_part_transfer(struct ti_slot *slot, enum ti_io_op op)
 	io->len = (size_t)slot->sectors * TI_SECTOR_BYTES;
 	io->iov = slot->iov;
 	io->iov_count = slot->iov_count;
-	io->fua = false;
+	io->fua = op == TI_IO_WRITE && ti_device_writes_through(&slot->lun->queue->dev[TI_DATA]);
 	io->done = transferred;
 	io->owner = slot;
 	slot->pending++;

@@ -104,7 +104,8 @@ static void write_done(struct ti_slot *slot)
 	struct ti_lun *lun = slot->lun;
 
 	slot->in_bitmap = false;
-	ti_flusher_wrote(&lun->flusher, TI_DATA);
+	if (!slot->io.fua || slot->io.result != 0)
+		ti_flusher_wrote(&lun->flusher, TI_DATA);
 	if (slot->io.result != 0) {
 		ti_lun_io_error(lun, TI_DATA, "write", slot->sector, slot->io.result);
 		ti_slot_fail(slot, slot->io.result, TI_CAUSE_DATA_IO, slot->sector);

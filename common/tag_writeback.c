@@ -224,7 +224,8 @@ static void write_around(struct ti_tag_cache *c, struct ti_tag_line *line)
 	op->io.offset = c->area_offset + first * TI_LINE_BYTES;
 	op->io.iov = op->vec;
 	op->io.iov_count = op->lines;
-	op->io.fua = is_all_of_sync(c) && c->sync->fua;
+	op->io.fua = ti_device_writes_through(&c->queue->dev[TI_META]) ||
+		     (is_all_of_sync(c) && c->sync->fua);
 	op->io.done = write_done;
 	op->io.owner = op;
 	c->stats.lines_written += op->lines;

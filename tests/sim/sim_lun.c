@@ -86,6 +86,7 @@ struct sim_lun *sim_lun_make(const struct sim_lun_options *options)
 			   o->meta_bytes != 0 ? o->meta_bytes : 1U << 20 },
 		.logical_block_size = { o->logical_block_size[0], o->logical_block_size[1] },
 		.fua = { o->fua[0], o->fua[1] },
+		.says_no_cache = { o->says_no_cache[0], o->says_no_cache[1] },
 		.complete_percent = 100,
 		.fault = fault,
 		.watch = watch,

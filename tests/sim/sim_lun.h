@@ -34,6 +34,7 @@ struct sim_lun_options {
 	uint64_t meta_bytes;	      /* 0: 1 MiB */
 	uint32_t logical_block_size[TI_DEVICES]; /* 0: 512 */
 	bool fua[TI_DEVICES];			 /* the device says that it has FUA writes */
+	bool says_no_cache[TI_DEVICES];		 /* see sim_queue.h */
 	struct ti_lun_options lun;		 /* start_sector is the shape's */
 };
 

@@ -324,8 +324,8 @@ struct sim_queue *sim_queue_new(const struct sim_options *options)
 						   ? options->logical_block_size[i]
 						   : SIM_SECTOR;
 		info->memory_align = SIM_SECTOR;
-		info->has_volatile_cache = true;
-		info->fua = options->fua[i];
+		info->has_volatile_cache = !options->says_no_cache[i];
+		info->fua = options->fua[i] || options->says_no_cache[i];
 		sim->dev[i].unit = options->unit_bytes[i] ? options->unit_bytes[i] : SIM_SECTOR;
 		assert(info->logical_block_size % sim->dev[i].unit == 0);
 		sim->dev[i].now = calloc(1, options->bytes[i] + 1);

@@ -568,6 +568,7 @@ static void make_devices(struct world *w)
 		.logical_block_size = { s->data_logical, s->meta_logical },
 		.unit_bytes = { s->data_unit },
 		.fua = { [TI_META] = s->meta_fua != 0 },
+		.says_no_cache = { s->data_no_cache != 0, s->meta_no_cache != 0 },
 		.complete_percent = s->complete_percent,
 		.slow_percent = s->slow_percent,
 		.fault = fault,

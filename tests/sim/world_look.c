@@ -286,6 +286,7 @@ void world_look(struct world *w)
 		.logical_block_size = { s->data_logical, s->meta_logical },
 		.unit_bytes = { s->data_unit },
 		.fua = { [TI_META] = s->meta_fua != 0 },
+		.says_no_cache = { s->data_no_cache != 0, s->meta_no_cache != 0 },
 		.complete_percent = s->complete_percent,
 		.fault = fault,
 		.ctx = &l,

@@ -143,6 +143,8 @@ void schedule_make(struct schedule *s, uint64_t seed, unsigned steps, char mode)
 		abort();
 	make_shape(&s->shape, &r, mode);
 	s->shape.meta_fua = seed % 2;
+	s->shape.data_no_cache = seed / 2 % 4 == 1;
+	s->shape.meta_no_cache = seed / 4 % 4 == 1;
 	switches = sim_chance(&r, 25);
 	for (unsigned i = 0; i < steps; i++) {
 		struct step *step = &s->step[i];

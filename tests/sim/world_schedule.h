@@ -49,7 +49,9 @@ const struct world_mode *world_mode_find(char letter);
 	F(data_logical) /* bytes of a sector of the data device */                                 \
 	F(data_unit)	/* bytes that it never tears */                                            \
 	F(meta_logical)                                                                            \
-	F(meta_fua) /* it says that it has FUA writes */                                           \
+	F(meta_fua)	 /* it says that it has FUA writes */                                      \
+	F(data_no_cache) /* it says that it has no volatile cache */                               \
+	F(meta_no_cache)                                                                           \
 	F(watermark)                                                                               \
 	F(queue_depth)                                                                             \
 	F(max_part_blocks)                                                                         \
