@@ -39,9 +39,9 @@ struct sim_options {
 	uint64_t bytes[TI_DEVICES];
 	uint32_t logical_block_size[TI_DEVICES]; /* 0: 512 */
 	uint32_t unit_bytes[TI_DEVICES];	 /* what a device never tears; 0: 512 */
-	bool fua[TI_DEVICES];	   /* what the device says; FUA writes are durable in any case */
-	/* The device says that it has no volatile cache.  It has one all the same, as if it had been
-	 * switched on since. */
+	bool fua[TI_DEVICES]; /* what the device says; FUA writes are durable in any case */
+	/* The device says that it has no volatile cache.  It has one all the same, as if it had
+	 * been switched on since. */
 	bool says_no_cache[TI_DEVICES];
 	unsigned complete_percent; /* chance of each I/O to complete at a run(); 0: 50 */
 	/* 0: I/O may complete at once.  Else it takes up to 100 us, and so many of a hundred up to
