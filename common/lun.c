@@ -390,6 +390,20 @@ uint32_t ti_lun_io_align(const struct ti_lun *lun)
 	return lun->io_align;
 }
 
+uint64_t ti_lun_fingerprint(const struct ti_lun *lun)
+{
+	uint64_t hash = 0xcbf29ce484222325ULL; /* FNV-1a */
+	uint8_t facts[TI_SALT_BYTES + 3 * sizeof(uint64_t)];
+	const uint64_t numbers[] = { lun->geo.provided_sectors, lun->geo.tag_offset,
+				     (uint64_t)lun->geo.tag_size << 32 | lun->geo.block_size };
+
+	memcpy(facts, lun->sb.salt, TI_SALT_BYTES);
+	memcpy(facts + TI_SALT_BYTES, numbers, sizeof(numbers));
+	for (size_t i = 0; i < sizeof(facts); i++)
+		hash = (hash ^ facts[i]) * 0x100000001b3ULL;
+	return hash;
+}
+
 uint64_t ti_lun_atomic_sectors(const struct ti_lun *lun)
 {
 	return lun->policy->atomic_sectors ? lun->policy->atomic_sectors(lun) : 0;

@@ -138,6 +138,7 @@ struct ti_lun_stats {
 	uint64_t mismatches;   /* blocks whose tag did not match */
 	uint64_t tags_decayed; /* bad on the medium while the one in memory was right */
 	uint64_t device_flushes[TI_DEVICES]; /* flushes sent to each device */
+	uint64_t scrubs;		     /* that went to the end */
 	uint64_t flush_rounds;		     /* pairs: what any number of waiters share */
 	uint64_t tag_lines_read, tag_lines_written;
 	uint64_t tag_lines, tag_lines_dirty; /* of the cache, now */
@@ -234,6 +235,16 @@ int ti_lun_scrub_start(struct ti_lun *lun, const struct ti_scrub_report *from, u
 
 /** End it with the piece under way.  Returns 0, or -EALREADY if none runs.  Likewise. */
 int ti_lun_scrub_stop(struct ti_lun *lun);
+
+/** Let what another process knew of a scrub be the last one.  Returns 0, or -EALREADY if one runs.
+ */
+int ti_lun_scrub_restore(struct ti_lun *lun, const struct ti_scrub_report *report);
+
+/**
+ * A number that another pair has with a chance of next to none, if they are salted: for what is
+ * kept about a pair apart from it.
+ */
+uint64_t ti_lun_fingerprint(const struct ti_lun *lun);
 
 /** The scrub under way, or the last one.  Inside the monitor. */
 void ti_lun_scrub_get(const struct ti_lun *lun, struct ti_scrub_report *report);

@@ -38,6 +38,7 @@ static void end(struct ti_scrub *s, enum ti_scrub_state state)
 	const struct ti_event event = { .type = TI_EVENT_SCRUB_ENDED, .source = TI_SOURCE_SCRUB };
 	uint64_t bad = ti_scrub_all_bad(&s->report);
 
+	lun->stats.scrubs += state == TI_SCRUB_FINISHED;
 	s->report.state = state;
 	s->report.rate = 0;
 	s->stopping = false;
@@ -239,6 +240,14 @@ int ti_lun_scrub_stop(struct ti_lun *lun)
 	/* Not after its rest. */
 	if (s->rest_until_ns != 0)
 		s->rest_until_ns = ti_clock_now(lun->clock) + 1;
+	return 0;
+}
+
+int ti_lun_scrub_restore(struct ti_lun *lun, const struct ti_scrub_report *report)
+{
+	if (is_running(&lun->scrub))
+		return -EALREADY;
+	lun->scrub.report = *report;
 	return 0;
 }
 

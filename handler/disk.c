@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "clock.h"
+#include "disk_admin.h"
 #include "facts.h"
 #include "memory.h"
 #include "pair.h"
@@ -82,6 +83,7 @@ void ti_disk_start(struct ti_disk *disk)
 	__atomic_store_n(&disk->state, err ? TI_DISK_FAILED : TI_DISK_READY, __ATOMIC_RELEASE);
 	pthread_cond_broadcast(&disk->started);
 	pthread_mutex_unlock(&disk->lock);
+	ti_events_poke(&disk->events);
 }
 
 /* Wait a moment for the engine.  Returns its error if it has failed by then. */
@@ -112,16 +114,23 @@ static int await_start(struct ti_disk *disk, struct ti_error *error)
 static int make_lock(struct ti_disk *disk)
 {
 	pthread_condattr_t attr;
-	int err = -pthread_mutex_init(&disk->lock, NULL);
+	int err = ti_events_init(&disk->events);
 
 	if (err)
 		return err;
+	err = -pthread_mutex_init(&disk->lock, NULL);
+	if (err) {
+		ti_events_destroy(&disk->events);
+		return err;
+	}
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	err = -pthread_cond_init(&disk->started, &attr);
 	pthread_condattr_destroy(&attr);
-	if (err)
+	if (err) {
 		pthread_mutex_destroy(&disk->lock);
+		ti_events_destroy(&disk->events);
+	}
 	return err;
 }
 
@@ -129,6 +138,7 @@ static void destroy_lock(struct ti_disk *disk)
 {
 	pthread_cond_destroy(&disk->started);
 	pthread_mutex_destroy(&disk->lock);
+	ti_events_destroy(&disk->events);
 }
 
 int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsigned contexts,
@@ -150,6 +160,7 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	disk->log = (struct ti_log){ .line = ti_say_line, .ctx = dev };
 	ti_config_options(&disk->config, &pair, &lun);
 	lun.defer_start = true;
+	lun.events = (struct ti_event_sink){ .event = ti_events_put, .ctx = &disk->events };
 	err = make_lock(disk);
 	if (err) {
 		ti_error_set(error, err, "a lock could not be made: %s", strerror(-err));
@@ -246,11 +257,10 @@ int ti_disk_close(struct ti_disk *disk)
 
 void ti_disk_stats(void *ctx, struct ti_lun_stats *stats)
 {
-	struct ti_disk *disk = ctx;
+	struct ti_disk_view view;
 
-	pthread_mutex_lock(&disk->lock);
-	ti_lun_get_stats(disk->lun, stats);
-	pthread_mutex_unlock(&disk->lock);
+	ti_disk_look(ctx, &view);
+	*stats = view.stats;
 }
 
 int ti_disk_resize(struct ti_disk *disk, uint64_t bytes, struct ti_error *error)

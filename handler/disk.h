@@ -34,6 +34,7 @@
 #include "cdb.h"
 #include "config.h"
 #include "error.h"
+#include "events.h"
 #include "log.h"
 #include "lun.h"
 #include "ring.h"
@@ -83,6 +84,11 @@ struct ti_disk {
 	struct tcmur_cmd *waiting_first, *waiting_last; /* for a context; see disk_io.c */
 	uint64_t asleep_until_ns; /* the completion thread; 0 while it is awake */
 	bool stopping;
+
+	/* A flush that an administrator has asked for; see disk_admin.h.  Under the lock. */
+	struct ti_context own;
+	bool own_busy, own_back;
+	struct ti_events events; /* what the engine has to tell */
 
 	struct ti_context *contexts;
 	size_t contexts_bytes;

@@ -17,6 +17,7 @@
 
 #include <string.h>
 
+#include "disk_admin.h"
 #include "sense.h"
 #include "thread.h"
 
@@ -245,6 +246,10 @@ static void collect(struct ti_disk *disk, struct ti_request_list *finished, stru
 		int status = status_of(disk, context);
 
 		STAILQ_REMOVE_HEAD(finished, link);
+		if (context == &disk->own) {
+			ti_disk_flush_back(disk);
+			continue;
+		}
 		if (context == *own) {
 			*own = NULL;
 			*own_status = status;

@@ -26,6 +26,7 @@
 #include "disk.h"
 #include "facts.h"
 #include "say.h"
+#include "service.h"
 
 static struct ti_disk *disk_of(struct tcmu_device *dev)
 {
@@ -65,6 +66,7 @@ static int open_disk(struct tcmu_device *dev, bool reopen)
 	}
 	ti_facts_tell(dev, &disk->facts);
 	tcmur_dev_set_private(dev, disk);
+	ti_service_add(disk);
 	return 0;
 }
 
@@ -73,6 +75,7 @@ static void close_disk(struct tcmu_device *dev)
 	struct ti_disk *disk = disk_of(dev);
 
 	tcmur_dev_set_private(dev, NULL);
+	ti_service_remove(disk);
 	ti_disk_close(disk);
 }
 
@@ -191,5 +194,6 @@ __attribute__((visibility("default"))) int handler_init(void)
 		return -1;
 	}
 	handler.cfg_desc = ti_config_describe();
+	ti_service_start();
 	return tcmur_register_handler(&handler);
 }

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later
+// Copyright (c) 2026 The tcmu-integrity authors
+/*
+ * Keeping a scrub over the end of the process: what is written down when, and what is made of it.
+ *
+ * The file is written when a scrub begins and ends, and every few seconds in between, by a thread
+ * of its own: it may lie on this very LUN.  For the same reason a close writes nothing: the next
+ * process goes on from the last file, and does some seconds' work again.
+ */
+#include "service_lun.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "say.h"
+
+bool ti_scrub_keeper_runs(struct ti_service_lun *lun)
+{
+	struct ti_disk *disk = ti_service_lun_borrow(lun);
+	struct ti_disk_view view;
+
+	if (!disk)
+		return false;
+	ti_disk_look(disk, &view);
+	ti_service_lun_give_back(lun);
+	return view.scrub.state == TI_SCRUB_RUNNING;
+}
+
+/* ---- writing ---- */
+
+/* What is to be written; false: there is nothing to tell.  The disk is borrowed. */
+static bool collect(struct ti_service_lun *lun, struct ti_disk *disk, struct ti_scrub_saved *saved)
+{
+	struct ti_disk_view view;
+
+	ti_disk_look(disk, &view);
+	if (view.scrub.state == TI_SCRUB_NEVER)
+		return false;
+	*saved = (struct ti_scrub_saved){ .pair = ti_disk_fingerprint(disk),
+					  .report = view.scrub,
+					  .started = lun->started,
+					  .ended = lun->ended };
+	return true;
+}
+
+static void complain(struct ti_service_lun *lun, int err)
+{
+	ti_say(NULL, TI_LOG_WARN,
+	       "where the scrub of %s is could not be written to " TI_SCRUB_STATE_DIR
+	       ": after a restart it begins anew error=%s",
+	       lun->name, strerror(-err));
+}
+
+struct job {
+	struct ti_service_lun *lun;
+	struct ti_scrub_saved saved;
+};
+
+static void free_job(gpointer data)
+{
+	struct job *job = data;
+
+	ti_service_lun_unref(job->lun);
+	g_free(job);
+}
+
+static void written(GObject *source, GAsyncResult *result, gpointer data)
+{
+	struct ti_service_lun *lun = data;
+	gssize err = g_task_propagate_int(G_TASK(result), NULL);
+
+	(void)source;
+	lun->saving = false;
+	if (err < 0)
+		complain(lun, (int)err);
+	if (lun->save_again)
+		ti_scrub_keeper_save(lun);
+	ti_service_lun_unref(lun);
+}
+
+static void write_job(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+{
+	struct job *job = data;
+
+	(void)source;
+	(void)cancellable;
+	g_task_return_int(task,
+			  ti_scrub_state_save(TI_SCRUB_STATE_DIR, job->lun->escaped, &job->saved));
+}
+
+void ti_scrub_keeper_save(struct ti_service_lun *lun)
+{
+	struct ti_disk *disk;
+	struct job *job;
+	GTask *task;
+	bool any;
+
+	/* One at a time, so that the newest is the last. */
+	lun->save_again = lun->saving;
+	if (lun->saving || !lun->restored)
+		return;
+	disk = ti_service_lun_borrow(lun);
+	if (!disk)
+		return;
+	job = g_new0(struct job, 1);
+	job->lun = ti_service_lun_ref(lun);
+	any = collect(lun, disk, &job->saved);
+	ti_service_lun_give_back(lun);
+	if (!any) {
+		free_job(job);
+		return;
+	}
+	lun->saving = true;
+	task = g_task_new(NULL, NULL, written, ti_service_lun_ref(lun));
+	g_task_set_task_data(task, job, free_job);
+	g_task_run_in_thread(task, write_job);
+	g_object_unref(task);
+}
+
+/* ---- reading ---- */
+
+void ti_scrub_keeper_restore(struct ti_service_lun *lun)
+{
+	struct ti_disk *disk = ti_service_lun_borrow(lun);
+	struct ti_scrub_saved saved = { 0 };
+	bool running;
+	int err;
+
+	if (!disk)
+		return;
+	if (ti_disk_state(disk) != TI_DISK_READY)
+		goto out;
+	lun->restored = true;
+	saved.pair = ti_disk_fingerprint(disk);
+	err = ti_scrub_state_load(TI_SCRUB_STATE_DIR, lun->escaped, &saved);
+	if (err == -EINVAL)
+		ti_say(disk->dev, TI_LOG_WARN,
+		       "what is known of the last scrub cannot be read file=%s/%s.state",
+		       TI_SCRUB_STATE_DIR, lun->escaped);
+	if (err)
+		goto out;
+	lun->started = saved.started;
+	lun->ended = saved.ended;
+	running = saved.report.state == TI_SCRUB_RUNNING;
+	if (running)
+		saved.report.state = TI_SCRUB_STOPPED;
+	err = ti_disk_scrub_restore(disk, &saved.report);
+	if (!err && running)
+		ti_disk_scrub_start(disk, true, saved.report.rate_limit);
+out:
+	ti_service_lun_give_back(lun);
+}

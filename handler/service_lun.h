@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * A LUN as the service knows it.
+ *
+ * It outlives its disk: a close comes on another thread while the main thread may be looking.  So
+ * whoever uses the disk borrows it; a close waits until it is given back, which is soon.
+ */
+#ifndef TI_SERVICE_LUN_H
+#define TI_SERVICE_LUN_H
+
+#include <gio/gio.h>
+
+#include "disk_admin.h"
+#include "scrub_state.h"
+
+#define TI_SERVICE_NAME "org.tcmu_integrity1"
+#define TI_SERVICE_PATH "/org/tcmu_integrity1"
+#define TI_SERVICE_LUNS TI_SERVICE_PATH "/lun"
+
+struct ti_service_lun {
+	gatomicrefcount refs;
+	char *name;    /* of the backstore */
+	char *escaped; /* the last element of its object's path, and of its file's name */
+
+	GMutex lock;
+	struct ti_disk *disk; /* NULL: closed.  Under the lock. */
+
+	/* The main thread's. */
+	GDBusObjectSkeleton *object; /* NULL: not on the bus */
+	GDBusInterfaceSkeleton *skeleton;
+	GPtrArray *flush_now, *flush_next; /* method invocations that wait */
+	bool restored;			   /* what an earlier process knew of a scrub */
+	bool saving;			   /* a file is being written */
+	bool save_again;
+	uint64_t started, ended; /* of the scrub; seconds since 1970 */
+};
+
+struct ti_service_lun *ti_service_lun_new(struct ti_disk *disk);
+struct ti_service_lun *ti_service_lun_ref(struct ti_service_lun *lun);
+void ti_service_lun_unref(struct ti_service_lun *lun);
+
+/** The disk, or NULL if it is closed.  Give back what was not NULL, soon: a close waits. */
+struct ti_disk *ti_service_lun_borrow(struct ti_service_lun *lun);
+void ti_service_lun_give_back(struct ti_service_lun *lun);
+
+/** Closed: wait for who has borrowed it. Any thread. */
+void ti_service_lun_close(struct ti_service_lun *lun);
+
+/* lun_object.c */
+
+/** The object's interface.  Its methods and properties go to @lun, which it keeps a reference of.
+ */
+GDBusInterfaceSkeleton *ti_lun_object_new(struct ti_service_lun *lun);
+
+/** Tell who waits for a flush, and begin the next one.  @result NULL: the LUN is closed. */
+void ti_lun_object_flushed(struct ti_service_lun *lun, const struct ti_result *result);
+
+/** Send one signal.  Main thread, while it is on the bus and @disk is borrowed. */
+void ti_lun_object_signal(struct ti_service_lun *lun, struct ti_disk *disk,
+			  const struct ti_event *event);
+
+/* scrub_keeper.c */
+
+/** The disk is ready: let it know of the last scrub, and go on with one that was cut short. */
+void ti_scrub_keeper_restore(struct ti_service_lun *lun);
+
+/** Write down where the scrub is, in a thread of GLib's. */
+void ti_scrub_keeper_save(struct ti_service_lun *lun);
+
+/** Does its scrub run? */
+bool ti_scrub_keeper_runs(struct ti_service_lun *lun);
+
+#endif
