@@ -41,8 +41,7 @@ record() {
 # judge SEED
 judge() {
 	local data meta ours theirs kernel_data kernel_meta
-	"$LAB_DIR/power_log" cut "$LAB_TMP/base.img" "$LAB_TMP/log.img" "$LAB_TMP/iolog" "$LAB_TMP/cut.img" \
-		"$LAB_TMP/durable" "$1" >"$LAB_TMP/cut.said"
+	make_cut "$LAB_TMP/cut.img" "$1"
 	cp --sparse=always "$LAB_TMP/cut.img" "$LAB_TMP/kernel.img"
 	pair_over "$LAB_TMP/kernel.img"
 	kernel_data=$data

@@ -39,8 +39,7 @@ record() {
 # judge SEED
 judge() {
 	local data meta mode theirs kernel_data kernel_meta
-	"$LAB_DIR/power_log" cut "$LAB_TMP/base.img" "$LAB_TMP/log.img" "$LAB_TMP/iolog" "$LAB_TMP/kernel.img" \
-		"$LAB_TMP/durable" "$1" >"$LAB_TMP/cut.said"
+	make_cut "$LAB_TMP/kernel.img" "$1"
 	for mode in journal direct; do
 		cp --sparse=always "$LAB_TMP/kernel.img" "$LAB_TMP/$mode.img"
 	done

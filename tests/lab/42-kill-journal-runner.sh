@@ -5,7 +5,7 @@
 # kill -9 of tcmu-runner under load, in mode journal, and its restart: the LUN and the session come back, and
 # every write that was flushed and acknowledged is there; also the one that was acknowledged by the runner that
 # died and whose flush its successor answered.
-# lab: timeout=300
+# lab: timeout=300 soak_timeout=1200
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
 # shellcheck source-path=SCRIPTDIR source=lib-scsi.sh

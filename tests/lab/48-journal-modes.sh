@@ -100,6 +100,22 @@ dd if=/dev/zero of="$data" bs=512 count=1 seek=$free oflag=direct conv=notrunc,n
 assert_eq "$(dump_value "$meta" journal_state)" empty 'the journal after check --replay'
 assert_same_bytes "$data" "$LAB_TMP/want"
 
+# Whoever only looks leaves nothing to replay; the kernel writes nothing then, neither at open nor at close.
+say 'unfinished, then our open and close without a write'
+unfinished_turn
+quick_backstore turn "$data" "$meta" mode=journal
+disk=$(loop_login turn)
+assert_same_bytes "$disk" "$LAB_TMP/want"
+logout turn
+backstore_remove turn
+assert_eq "$(dump_value "$meta" journal_state)" empty 'the journal that was only replayed'
+assert_eq "$(dump_value "$meta" journal_used_entries)" 0 'entries in it'
+before=$(digests)
+disk=$(kernel_open "$meta" "$data" journal)
+assert_same_bytes "$disk" "$LAB_TMP/want"
+kernel_close "$disk"
+assert_eq "$(digests)" "$before" 'the devices after the kernel has had them open'
+
 for next in journal direct; do
 	say "unfinished, then our mode $next"
 	unfinished_turn

@@ -2,7 +2,7 @@
 # Copyright (c) 2026 The tcmu-integrity authors
 # shellcheck shell=bash disable=SC2154
 #
-# What the tests of mode journal share.  Sourced after lib.sh and lib-scsi.sh.
+# What the tests of modes journal and bitmap share.  Sourced after lib.sh and lib-scsi.sh.
 #
 # A pair for power cuts lies in one file, data first, so that one recording (see power_log) has the writes to
 # both devices in their order.
@@ -67,6 +67,12 @@ recording_ends() {
 	dm_remove "$recorder"
 	loop_off "$log_dev"
 	loop_off "$whole"
+}
+
+# make_cut IMAGE SEED: what a power cut at some moment of the recording leaves; see power_log.
+make_cut() {
+	"$LAB_DIR/power_log" cut "$LAB_TMP/base.img" "$LAB_TMP/log.img" "$LAB_TMP/iolog" $((pair_data_mib << 20)) \
+		"$1" "$LAB_TMP/durable" "$LAB_TMP/unsettled" "$2" >"$LAB_TMP/cut.said"
 }
 
 # quick_backstore NAME DATA META [key=value…]: our LUN, made as targetcli makes it but without a Python process.
