@@ -26,7 +26,6 @@
 #include "bitmap.h"
 #include "format.h"
 #include "memory.h"
-#include "superblock_io.h"
 
 #define LOAD_BYTES (1U << 20)
 
@@ -56,7 +55,7 @@ static int transfer(struct ti_lun *lun, enum ti_io_op op, uint8_t *map, size_t b
 				    len);
 	}
 	if (err == 0 && op == TI_IO_WRITE)
-		err = ti_queue_sync(lun->queue, TI_IO_FLUSH, TI_META, 0, NULL, 0);
+		err = ti_lun_flush_meta(lun);
 	if (err != 0)
 		return ti_error_set(error, err,
 				    "cannot %s the dirty bitmap of %s at sector %" PRIu64 ": %s",
@@ -76,7 +75,7 @@ int ti_bitmap_load(struct ti_lun *lun, uint8_t *map, uint64_t bits, struct ti_er
 
 static int store_superblock(struct ti_lun *lun, struct ti_error *error)
 {
-	return ti_superblock_store(lun->queue, &lun->geo, lun->seal, &lun->sb, error);
+	return ti_lun_store_superblock(lun, &lun->sb, error);
 }
 
 /* The superblock, with a size of bits that no bitmap has. */
@@ -85,7 +84,7 @@ static int store_void(struct ti_lun *lun, struct ti_error *error)
 	struct ti_superblock sb = lun->sb;
 
 	sb.log2_blocks_per_bitmap_bit = (uint8_t)(VOID_LOG2 - sb.log2_sectors_per_block);
-	return ti_superblock_store(lun->queue, &lun->geo, lun->seal, &sb, error);
+	return ti_lun_store_superblock(lun, &sb, error);
 }
 
 static int empty_journal(struct ti_lun *lun, struct ti_error *error)
@@ -93,7 +92,7 @@ static int empty_journal(struct ti_lun *lun, struct ti_error *error)
 	int err = ti_format_journal(lun->queue, &lun->geo, lun->seal, error);
 
 	if (err == 0)
-		err = ti_queue_sync(lun->queue, TI_IO_FLUSH, TI_META, 0, NULL, 0);
+		err = ti_lun_flush_meta(lun);
 	return err;
 }
 

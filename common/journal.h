@@ -84,7 +84,7 @@ struct ti_journal {
 	uint32_t fill;	    /* entries taken in the last filled section; E: it is closed */
 	uint64_t threshold; /* free entries at which the journal is emptied */
 	uint8_t seq;	    /* commit sequence number of the next section to be committed */
-	bool changed;	    /* something was committed since open */
+	bool entries;	    /* the journal on the medium may hold some */
 
 	/* Slots that wait for entries, in the order of their turns. */
 	struct ti_slot_list want;

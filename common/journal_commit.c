@@ -183,7 +183,7 @@ static void start(struct ti_journal *j)
 	j->filled = 0;
 	j->fill = j->section_entries;
 	if (j->committing > 0)
-		j->changed = true;
+		j->entries = true;
 	STAILQ_CONCAT(&j->now, &j->next);
 	if (!STAILQ_EMPTY(&j->now))
 		ti_stopwatch_begin(&j->watch);

@@ -173,15 +173,6 @@ static int write_out(struct ti_journal *j)
 	return j->committed > 0 ? j->writeout_result.err : 0;
 }
 
-static int flush_meta(struct ti_journal *j)
-{
-	int err = ti_queue_sync(j->lun->queue, TI_IO_FLUSH, TI_META, 0, NULL, 0);
-
-	if (err != 0)
-		ti_flusher_failed(&j->lun->flusher, TI_META, err);
-	return err;
-}
-
 /* Write @count empty sections from @first on, durably. */
 static int erase_range(struct ti_journal *j, uint32_t first, uint32_t count, unsigned seq)
 {
@@ -198,7 +189,7 @@ static int erase_range(struct ti_journal *j, uint32_t first, uint32_t count, uns
 		if (err != 0)
 			return err;
 	}
-	return count > 0 ? flush_meta(j) : 0;
+	return count > 0 ? ti_lun_flush_meta(j->lun) : 0;
 }
 
 static int erase(struct ti_journal *j, uint32_t behind_newest, unsigned newest_seq)
@@ -236,7 +227,7 @@ static int secure(struct ti_journal *j, uint32_t sections)
 				    j->geo->journal_offset + i * j->section_bytes,
 				    ti_journal_sealed(j, i), j->section_bytes);
 	}
-	return err != 0 ? err : flush_meta(j);
+	return err != 0 ? err : ti_lun_flush_meta(j->lun);
 }
 
 static int replay(struct ti_journal *j, const struct ti_journal_summary *s, struct ti_error *error)
@@ -361,6 +352,7 @@ static int start_afresh(struct ti_journal *j, bool keep, struct ti_error *error)
 	if (s.replay_sections == j->sections && (keep || s.used_entries == 0)) {
 		j->first = s.replay_first;
 		j->seq = (uint8_t)((s.replay_seq + 1) % TI_JOURNAL_SEQS);
+		j->entries = any;
 		return 0;
 	}
 	err = erase(j, s.replay_first, newest);
@@ -399,10 +391,13 @@ int ti_journal_stop(struct ti_journal *j)
 	if (err != 0)
 		return err;
 	ti_journal_store_drop(j->store);
-	if (!j->changed)
+	if (!j->entries)
 		return 0;
 	/* dm-integrity: an emptied ring goes on where it was: the sections up to the end with the
-	 * number they would get next, those before with the one after. */
+	 * number they would get next, those before with the one after.  (It does so only if it has
+	 * committed something.)  That is the order in which commits would write them: whatever of
+	 * it is on the medium, what else is replayed are the newest of the old sections, and they
+	 * are in their places already. */
 	first = j->first;
 	err = erase_range(j, first, j->sections - first, j->seq);
 	if (err == 0)

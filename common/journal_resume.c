@@ -245,7 +245,7 @@ static void take_over(struct ti_journal *j, const struct ring *r)
 		j->seq = (uint8_t)(last == j->sections - 1 ? next_seq(newest.seq) : newest.seq);
 	else
 		j->seq = (uint8_t)next_seq(ti_section_word(j->store, j->first).seq);
-	j->changed = true;
+	j->entries = true;
 	j->store->inherited = false;
 }
 

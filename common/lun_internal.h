@@ -26,6 +26,7 @@
 #include "seal.h"
 #include "store_file.h"
 #include "tag_cache.h"
+#include "tag_store.h"
 
 /* Pieces of memory that one part may have without being copied to a bounce buffer. */
 #define TI_PART_IOVS 260U
@@ -147,8 +148,7 @@ struct ti_lun {
 	struct ti_tag_store *store; /* the cache's memory, if it is to outlive us */
 	char *store_path;	    /* its name; NULL: nothing is to outlive us */
 	bool brought_home;	    /* what a predecessor left there */
-	bool inherits;		    /* a predecessor was killed */
-	int inherited[TI_DEVICES];  /* flushes that had failed before a predecessor was killed */
+	struct ti_inheritance inherited;
 	struct ti_flusher flusher;
 	struct ti_range_locks ranges;
 	struct ti_journal *journal; /* policy_journal.c */
@@ -262,6 +262,22 @@ struct ti_store_pair ti_lun_store_pair(struct ti_lun *lun);
 
 /** Mode direct: what a journal still holds goes to its places, then it is erased.  Blocks. */
 int ti_lun_empty_journal(struct ti_lun *lun, struct ti_error *error);
+
+/* lun_meta.c: while nothing else is going on.  All block. */
+
+/** Flush the metadata device; a failure is remembered like any other flush's. */
+int ti_lun_flush_meta(struct ti_lun *lun);
+
+/** Write @sb, sealed, and flush it.  Returns 0 or negative errno with a sentence in @error. */
+int ti_lun_store_superblock(struct ti_lun *lun, const struct ti_superblock *sb,
+			    struct ti_error *error);
+
+/**
+ * A flush of the metadata device has failed before this open: write superblock and journal (or
+ * bitmap) once more as they are found, and flush them; then the failure is forgotten.  Returns 0 or
+ * negative errno with a sentence in @error.
+ */
+int ti_lun_rewrite_meta(struct ti_lun *lun, struct ti_error *error);
 
 /* lun.c */
 void ti_request_done(struct ti_slot *slot);

@@ -17,7 +17,6 @@
 #include "journal_scan.h"
 #include "lun_internal.h"
 #include "memory.h"
-#include "superblock_io.h"
 #include "tag_store.h"
 
 #define DEFAULT_CACHE_BYTES    (16U << 20)
@@ -156,8 +155,11 @@ static void flush_failed(void *ctx, enum ti_device dev, int error)
 	ti_lun_event(lun, &event);
 	/* A start that failed acknowledged nothing, and the next one does all of it again.  Not so
 	 * for what a killed predecessor had acknowledged: it may be lost with this flush. */
-	if (lun->started || lun->inherits)
+	if (lun->started || lun->inherited.found)
 		ti_tag_store_broken(lun->store, dev, error);
+	/* But the next start must not believe what it reads. */
+	if (dev == TI_META)
+		ti_tag_store_doubt(lun->store, true);
 }
 
 /* The largest part: what the option says, what the tag scratch and a pin can take. */
@@ -221,8 +223,8 @@ static int bring_home(struct ti_lun *lun, struct ti_error *error)
 	int err = 0;
 
 	if (lun->store_path != NULL && !lun->read_only && !lun->brought_home)
-		err = ti_tag_store_rescue(lun->store_path, &pair, &lun->log, &lun->inherits,
-					  lun->inherited, error);
+		err = ti_tag_store_rescue(lun->store_path, &pair, &lun->log, &lun->inherited,
+					  error);
 	lun->brought_home = err == 0;
 	return err;
 }
@@ -260,7 +262,7 @@ static int start_store(struct ti_lun *lun, struct ti_error *error)
 
 	if (err != 0 || lun->store == NULL)
 		return err;
-	err = ti_tag_store_publish(lun->store, lun->inherited);
+	err = ti_tag_store_publish(lun->store, &lun->inherited);
 	if (err != 0)
 		ti_log(&lun->log, TI_LOG_WARN,
 		       "unwritten tags will not outlive this process path=%s error=%s",
@@ -342,6 +344,8 @@ static void release(struct ti_lun *lun, bool clean)
 	ti_recalc_free(lun);
 	if (lun->policy->close != NULL)
 		lun->policy->close(lun);
+	/* A start in mode bitmap that failed in the journal was left with the journal's policy. */
+	ti_bitmap_free(lun->bitmap);
 	ti_tag_cache_close(lun->cache);
 	ti_tag_store_close(lun->store, clean);
 	free(lun->store_path);
@@ -351,11 +355,11 @@ static void release(struct ti_lun *lun, bool clean)
 	free(lun);
 }
 
-/* Does the tag store say that a flush has failed? */
+/* Does the tag store say that a flush has failed, so that the next open must know? */
 static bool is_broken(const struct ti_lun *lun)
 {
-	return lun->store != NULL &&
-	       (lun->store->broken[TI_DATA] != 0 || lun->store->broken[TI_META] != 0);
+	return lun->store != NULL && (lun->store->broken[TI_DATA] != 0 ||
+				      lun->store->broken[TI_META] != 0 || *lun->store->doubt != 0);
 }
 
 /* No I/O of the engine's is under way: its memory may go. */
@@ -393,7 +397,7 @@ static void give_up(struct ti_lun *lun)
 
 	quiesce(lun, &finished);
 	/* The next open is to know of the predecessor, too. */
-	release(lun, !is_broken(lun) && !lun->inherits);
+	release(lun, !is_broken(lun) && !lun->inherited.found);
 }
 
 static const struct ti_policy_ops *policy_of(enum ti_mode mode)
@@ -496,6 +500,8 @@ int ti_lun_start(struct ti_lun *lun, struct ti_error *error)
 {
 	int err = start_store(lun, error);
 
+	if (err == 0 && lun->inherited.doubt)
+		err = ti_lun_rewrite_meta(lun, error);
 	if (err == 0)
 		err = ti_lun_settle(lun, error);
 	/* A bitmap lies in the journal's place: nothing to replay, and nothing may be written. */
@@ -508,13 +514,13 @@ int ti_lun_start(struct ti_lun *lun, struct ti_error *error)
 	lun->started = true;
 	/* Only now: what the start itself has written, its own flushes have covered. */
 	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++) {
-		if (lun->inherited[dev] == 0)
+		if (lun->inherited.broken[dev] == 0)
 			continue;
-		lun->flusher.broken[dev] = lun->inherited[dev];
+		lun->flusher.broken[dev] = lun->inherited.broken[dev];
 		ti_log(&lun->log, TI_LOG_ERR,
 		       "a flush failed before tcmu-runner was killed: every flush fails until the "
 		       "LUN is closed and opened again device=%s error=%s",
-		       lun->queue->dev[dev].name, strerror(-lun->inherited[dev]));
+		       lun->queue->dev[dev].name, strerror(-lun->inherited.broken[dev]));
 	}
 	return 0;
 }
@@ -540,9 +546,7 @@ static int close_recalc(struct ti_lun *lun, struct ti_request_list *finished)
 	while (!round.done)
 		quiesce(lun, finished);
 	ti_recalc_note(lun);
-	return round.err != 0
-		       ? round.err
-		       : ti_superblock_store(lun->queue, &lun->geo, lun->seal, &lun->sb, &error);
+	return round.err != 0 ? round.err : ti_lun_store_superblock(lun, &lun->sb, &error);
 }
 
 int ti_lun_close(struct ti_lun *lun)
@@ -574,10 +578,10 @@ int ti_lun_close(struct ti_lun *lun)
 		quiesce(lun, &finished);
 	}
 	/* Whoever closes the LUN is told of a flush that has failed: the next open is a new start.
-	 */
+	 * But one that does not believe everything it reads. */
 	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++)
 		ti_tag_store_broken(lun->store, dev, 0);
-	release(lun, err == 0);
+	release(lun, err == 0 && !is_broken(lun));
 	return err;
 }
 

@@ -17,12 +17,13 @@
 #include "secret.h"
 #include "tag_cache.h"
 
-static const char magic[TI_STORE_MAGIC_BYTES] = "ti-tag-store-2";
+static const char magic[TI_STORE_MAGIC_BYTES] = "ti-tag-store-3";
 
 struct header {
 	struct ti_store_head head;
 	uint64_t lines;
 	uint64_t broken[TI_DEVICES];
+	uint64_t doubt;
 };
 
 static size_t places_bytes(size_t lines)
@@ -44,6 +45,7 @@ static void lay_out(struct ti_tag_store *s, size_t lines)
 {
 	s->lines = lines;
 	s->broken = header(s)->broken;
+	s->doubt = &header(s)->doubt;
 	s->place = (uint64_t *)(void *)(s->file.map + TI_STORE_PAGE);
 	s->data = s->file.map + TI_STORE_PAGE + places_bytes(lines);
 }
@@ -67,12 +69,13 @@ int ti_tag_store_open(const char *path, const struct ti_store_pair *pair, size_t
 	return 0;
 }
 
-int ti_tag_store_publish(struct ti_tag_store *s, const int broken[TI_DEVICES])
+int ti_tag_store_publish(struct ti_tag_store *s, const struct ti_inheritance *inherited)
 {
 	int err;
 
 	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++)
-		ti_tag_store_broken(s, dev, broken[dev]);
+		ti_tag_store_broken(s, dev, inherited->broken[dev]);
+	ti_tag_store_doubt(s, inherited->doubt);
 	err = ti_store_file_publish(&s->file);
 	s->published = err == 0;
 	if (err != 0)
@@ -84,6 +87,12 @@ void ti_tag_store_broken(struct ti_tag_store *s, enum ti_device dev, int error)
 {
 	if (s != NULL)
 		ti_store_put(&s->broken[dev], (uint64_t)-error);
+}
+
+void ti_tag_store_doubt(struct ti_tag_store *s, bool doubt)
+{
+	if (s != NULL)
+		ti_store_put(s->doubt, doubt);
 }
 
 void ti_tag_store_close(struct ti_tag_store *s, bool remove)
@@ -343,13 +352,16 @@ static int rescue(struct rescue *r)
 	return good ? 0 : r->err;
 }
 
-static void inherit_broken(const struct ti_tag_store *old, int broken[TI_DEVICES])
+static void inherit(const struct ti_tag_store *old, struct ti_inheritance *inherited)
 {
+	inherited->found = true;
+	/* It may have died between the two notes of a failure. */
+	inherited->doubt = *old->doubt != 0 || old->broken[TI_META] != 0;
 	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++) {
 		if (old->broken[dev] == 0)
 			continue;
 		/* Whatever number stands there, it says that a flush has failed. */
-		broken[dev] = old->broken[dev] < 4096 ? -(int)old->broken[dev] : -EIO;
+		inherited->broken[dev] = old->broken[dev] < 4096 ? -(int)old->broken[dev] : -EIO;
 	}
 }
 
@@ -371,7 +383,7 @@ static void keep_broken(const char *path, enum ti_device dev, int error)
 }
 
 int ti_tag_store_rescue(const char *path, const struct ti_store_pair *pair,
-			const struct ti_log *log, bool *found, int broken[TI_DEVICES],
+			const struct ti_log *log, struct ti_inheritance *inherited,
 			struct ti_error *error)
 {
 	const struct ti_device_info *meta = &pair->queue->dev[TI_META];
@@ -397,8 +409,7 @@ int ti_tag_store_rescue(const char *path, const struct ti_store_pair *pair,
 			"cannot look at the tags that a killed tcmu-runner left in %s: %s; "
 			"mend that, or delete the file if they are not needed",
 			path, strerror(-err));
-	*found = true;
-	inherit_broken(&old, broken);
+	inherit(&old, inherited);
 	r.area_on_disk = (pair->geo->tag_bytes + TI_LINE_BYTES - 1) / TI_LINE_BYTES * TI_LINE_BYTES;
 	if (r.area_on_disk > room)
 		r.area_on_disk = room - room % meta->logical_block_size;

@@ -29,9 +29,17 @@
 #include "log.h"
 #include "store_file.h"
 
+/** What a predecessor has left, beside tags. */
+struct ti_inheritance {
+	bool found;		/* a file of this pair */
+	bool doubt;		/* see ti_tag_store_doubt() */
+	int broken[TI_DEVICES]; /* 0, or the negative errno of a flush that has failed */
+};
+
 struct ti_tag_store {
 	size_t lines;
 	uint64_t *broken; /* per device: errno of its first failed flush, positive; 0: none */
+	uint64_t *doubt;  /* 1: see ti_tag_store_doubt() */
 	uint64_t *place;  /* per line: its index in the tag area + 1 while it is dirty, else 0 */
 	uint8_t *data;	  /* lines of TI_LINE_BYTES, page-aligned */
 	struct ti_store_file file;
@@ -39,15 +47,15 @@ struct ti_tag_store {
 };
 
 /**
- * If a killed predecessor has left a file at @path, bring its tags to the metadata device, durably;
- * @found becomes true, @broken gets what it says of failed flushes (0 or a negative errno for each
- * device).  A file of another pair is none.  A block that cannot be read keeps its old tag.  If the
- * flush fails, the file says so from now on.  Allocates; blocks.
+ * If a predecessor has left a file at @path, because it was killed or could not write everything,
+ * bring its tags to the metadata device, durably; @inherited gets what else it says.  A file of
+ * another pair is none.  A block that cannot be read keeps its old tag.  If the flush fails, the
+ * file says so from now on.  Allocates; blocks.
  * Returns 0 (also if there is no file), or what the metadata device or the file system said: then
  * the file is kept for the next try.
  */
 int ti_tag_store_rescue(const char *path, const struct ti_store_pair *pair,
-			const struct ti_log *log, bool *found, int broken[TI_DEVICES],
+			const struct ti_log *log, struct ti_inheritance *inherited,
 			struct ti_error *error);
 
 /**
@@ -58,14 +66,21 @@ int ti_tag_store_open(const char *path, const struct ti_store_pair *pair, size_t
 		      bool *locked, struct ti_tag_store **store);
 
 /**
- * Let it say @broken, and put it in the place of what is at its path, at once.  Returns 0 or
- * negative errno; then nothing is left there, and the memory is still good.
+ * Let it say what was @inherited, and put it in the place of what is at its path, at once.  Returns
+ * 0 or negative errno; then nothing is left there, and the memory is still good.
  */
-int ti_tag_store_publish(struct ti_tag_store *store, const int broken[TI_DEVICES]);
+int ti_tag_store_publish(struct ti_tag_store *store, const struct ti_inheritance *inherited);
 
 /** Note that a flush of @dev has failed with @error (negative errno); 0: that it is forgotten.
  * NULL is fine.  io path. */
 void ti_tag_store_broken(struct ti_tag_store *store, enum ti_device dev, int error);
+
+/**
+ * Note that what is read from the metadata device may be in its cache only, and stay there whatever
+ * its next flush says; or that all of it that matters has been written again.  Closing the LUN does
+ * not change that.  NULL is fine.  io path.
+ */
+void ti_tag_store_doubt(struct ti_tag_store *store, bool doubt);
 
 /** Unmap; @remove: nothing in it is needed any more, delete the file.  One that was not published
  * is deleted, and what is at its path is left alone.  NULL is fine. */

@@ -143,15 +143,12 @@ static void replay_in_mode_journal_gives_what_the_kernel_gives(void **state)
 	open_and_close(p, TI_MODE_JOURNAL);
 	is_as_the_kernel_would_leave_it(p);
 	s = scan(p);
-	if (is(p, "full_ring")) { /* kept: the next open replays it again, to the same end */
-		assert_int_equal(s.state, TI_JOURNAL_FULL);
-		assert_memory_equal(s.seq, p->image->seq, s.sections);
-	} else {
-		assert_int_equal(s.state, TI_JOURNAL_EMPTY);
-		assert_int_equal(s.used_entries, 0);
-		for (uint32_t i = 0; i < s.sections; i++)
-			assert_int_equal(s.seq[i], 3);
-	}
+	assert_int_equal(s.state, TI_JOURNAL_EMPTY);
+	assert_int_equal(s.used_entries, 0);
+	/* A full ring went on at the open, and was emptied at the close: all numbers step on. */
+	for (uint32_t i = 0; i < s.sections; i++)
+		assert_int_equal(s.seq[i],
+				 is(p, "full_ring") ? (p->image->seq[i] + 1) % TI_JOURNAL_SEQS : 3);
 	open_and_close(p, TI_MODE_JOURNAL);
 	is_as_the_kernel_would_leave_it(p);
 }

@@ -33,6 +33,10 @@ static int fault(void *ctx, const struct ti_io *io)
 
 		if (f->dev != io->dev || f->op != io->op || !here || f->times == 0)
 			continue;
+		if (f->after > 0) {
+			f->after--;
+			continue;
+		}
 		if (f->times != SIM_FOR_EVER)
 			f->times--;
 		return -EIO;
@@ -417,6 +421,13 @@ void sim_fail(struct sim_lun *l, enum ti_device dev, enum ti_io_op op, uint64_t 
 	assert_true(l->faults < SIM_LUN_FAULTS);
 	l->fault[l->faults++] =
 		(struct sim_fault){ .dev = dev, .op = op, .offset = offset, .times = times };
+}
+
+void sim_fail_after(struct sim_lun *l, enum ti_device dev, enum ti_io_op op, uint64_t offset,
+		    uint32_t after)
+{
+	sim_fail(l, dev, op, offset, 1);
+	l->fault[l->faults - 1].after = after;
 }
 
 void sim_mend(struct sim_lun *l)

@@ -54,6 +54,7 @@ struct sim_fault {
 	enum ti_io_op op;
 	uint64_t offset; /* hit when an I/O touches this byte */
 	uint32_t times;
+	uint32_t after; /* so many that it would hit go well before */
 };
 
 struct sim_event {
@@ -137,6 +138,9 @@ bool sim_has_tag(const struct sim_lun *l, const uint8_t *meta, uint32_t block, u
 /* Let the next @times I/Os of this kind that touch byte @offset of the device fail with -EIO. */
 void sim_fail(struct sim_lun *l, enum ti_device dev, enum ti_io_op op, uint64_t offset,
 	      uint32_t times);
+/* The same to the one after the next @after. */
+void sim_fail_after(struct sim_lun *l, enum ti_device dev, enum ti_io_op op, uint64_t offset,
+		    uint32_t after);
 void sim_mend(struct sim_lun *l);
 /* Both devices are gone after @count more I/Os; SIM_FOR_EVER: they stay, or are back. */
 void sim_vanish_after(struct sim_lun *l, uint32_t count);

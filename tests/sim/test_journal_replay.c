@@ -165,7 +165,7 @@ static struct sim_lun *full_ring(void)
 	return l;
 }
 
-static void full_ring_is_kept_in_mode_journal_and_goes_on_where_it_ended(void **state)
+static void full_ring_is_kept_while_open_and_goes_on_where_it_ended(void **state)
 {
 	struct sim_lun *l = full_ring();
 
@@ -177,9 +177,7 @@ static void full_ring_is_kept_in_mode_journal_and_goes_on_where_it_ended(void **
 	/* The same again, nothing else. */
 	assert_int_equal(sim_started_at(l, TI_META, TI_IO_WRITE, l->geo.journal_offset), 1);
 	assert_int_equal(sim_journal_look(l).used_entries, 4);
-	assert_int_equal(sim_lun_close(l), 0);
 	assert_int_equal(sim_journal_look(l).used_entries, 4);
-	opens(l);
 	sim_ok(l, sim_write(l, 40, 1, 9));
 	sim_ok(l, sim_flush(l));
 	assert_int_equal(sim_journal_section(l, 1).seq, 2);
@@ -188,6 +186,97 @@ static void full_ring_is_kept_in_mode_journal_and_goes_on_where_it_ended(void **
 	sim_reads(l, 41, 1, 2);
 	sim_reads(l, 42, 1, 3);
 	sim_lun_free(l);
+}
+
+static void holds_the_full_ring(struct sim_lun *l)
+{
+	sim_reads(l, 40, 1, 1);
+	sim_reads(l, 41, 1, 2);
+	sim_reads(l, 42, 1, 3);
+}
+
+/* Nothing was written by whoever had it open: the entries were replayed, that is all. */
+static void close_after_a_replay_leaves_nothing_to_replay(void **state)
+{
+	struct sim_lun *l = full_ring();
+
+	(void)state;
+	opens(l);
+	assert_int_equal(sim_lun_close(l), 0);
+	assert_int_equal(sim_journal_look(l).used_entries, 0);
+	/* On the medium, as commits of empty sections would have left it. */
+	assert_memory_equal(sim_durable(l->sim, TI_META), sim_contents(l->sim, TI_META), 1 << 20);
+	assert_int_equal(sim_journal_section(l, 1).seq, 2);
+	assert_int_equal(sim_journal_section(l, 2).seq, 2);
+	assert_int_equal(sim_journal_section(l, 0).seq, 3);
+	opens(l);
+	assert_nothing_was_written(l);
+	holds_the_full_ring(l);
+	sim_ok(l, sim_write(l, 40, 1, 9));
+	sim_ok(l, sim_flush(l));
+	assert_int_equal(sim_journal_section(l, 1).seq, 3);
+	sim_lun_cut(l);
+	sim_reads(l, 40, 1, 9);
+	sim_reads(l, 41, 1, 2);
+	sim_lun_free(l);
+}
+
+/* @full: one commit has filled the ring.  Else it went round: 0, 1 and 2 are newer than 3. */
+static struct sim_lun *long_ring(bool full)
+{
+	struct sim_lun *l = sim_journal_make(4, 0);
+
+	for (uint32_t k = 0; k < 4; k++) {
+		uint32_t i = full ? k : (k + 3) % 4;
+
+		sim_journal_seq(l, i, full || i == 3 ? 1 : 2);
+		for (uint32_t n = 0; n < 3; n++)
+			sim_journal_entry(l, i, n, 40 + k + n, k + 1);
+	}
+	return l;
+}
+
+static void holds_the_long_ring(struct sim_lun *l)
+{
+	for (uint32_t k = 0; k < 4; k++)
+		sim_reads(l, 40 + k, k < 3 ? 1 : 3, k + 1);
+}
+
+/* Old sections that are replayed once more must bring back nothing that is older than what is in
+ * place. */
+static void close_after_a_replay_may_be_cut_at_any_io(void **state)
+{
+	unsigned cuts = 0;
+
+	(void)state;
+	for (unsigned seed = 0; seed < 40; seed++) {
+		for (uint32_t ios = 0;; ios++) {
+			struct sim_lun *l = long_ring(seed % 2);
+			int err;
+
+			opens(l);
+			sim_vanish_after(l, ios);
+			err = sim_lun_close(l);
+			sim_vanish_after(l, SIM_FOR_EVER);
+			if (err == 0) {
+				sim_lun_free(l);
+				break;
+			}
+			sim_reseed(l->sim, seed);
+			sim_power_cut(l->sim);
+			l->options.mode = seed / 2 % 2 ? TI_MODE_DIRECT : TI_MODE_JOURNAL;
+			opens(l);
+			holds_the_long_ring(l);
+			assert_int_equal(sim_lun_close(l), 0);
+			l->options.mode = TI_MODE_JOURNAL;
+			opens(l);
+			holds_the_long_ring(l);
+			sim_lun_free(l);
+			cuts++;
+		}
+	}
+	print_message("%u cuts\n", cuts);
+	assert_true(cuts > 100);
 }
 
 static void full_ring_is_erased_in_mode_direct(void **state)
@@ -414,7 +503,9 @@ int main(void)
 		cmocka_unit_test(replay_writes_data_and_tags_to_their_places_durably),
 		cmocka_unit_test(journal_is_durable_before_replay_writes_anything),
 		cmocka_unit_test(torn_journal_is_erased_as_dm_integrity_does),
-		cmocka_unit_test(full_ring_is_kept_in_mode_journal_and_goes_on_where_it_ended),
+		cmocka_unit_test(full_ring_is_kept_while_open_and_goes_on_where_it_ended),
+		cmocka_unit_test(close_after_a_replay_leaves_nothing_to_replay),
+		cmocka_unit_test(close_after_a_replay_may_be_cut_at_any_io),
 		cmocka_unit_test(full_ring_is_erased_in_mode_direct),
 		cmocka_unit_test(empty_journal_is_opened_without_a_write),
 		cmocka_unit_test(entry_beyond_the_device_is_ignored),
