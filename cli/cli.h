@@ -33,6 +33,9 @@ int cli_format(int argc, char **argv);
 int cli_dump(int argc, char **argv);
 int cli_check(int argc, char **argv);
 int cli_config(int argc, char **argv);
+int cli_status(int argc, char **argv);
+int cli_scrub(int argc, char **argv);
+int cli_metrics(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
 int cli_version(int argc, char **argv);
 

@@ -13,6 +13,9 @@ static const struct cli_verb verbs[] = {
 	{ "dump", "show a metadata device's superblock, layout and journal", cli_dump },
 	{ "check", "verify every tag of a pair that is not in use", cli_check },
 	{ "config", "check, show and explain the configuration of LUNs", cli_config },
+	{ "status", "show the LUNs that tcmu-runner serves", cli_status },
+	{ "scrub", "verify every tag of a LUN while it is served", cli_scrub },
+	{ "metrics", "print the LUNs' numbers as OpenMetrics text", cli_metrics },
 	{ "doctor", "is everything here that serving LUNs needs?", cli_doctor },
 	{ "version", "print the version", cli_version },
 };

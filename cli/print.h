@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bus.h"
 #include "check.h"
 #include "error.h"
 #include "geometry.h"
@@ -100,12 +101,24 @@ struct report_config_explain {
 	const struct ti_config_key *key; /* NULL: all of them */
 };
 
+struct report_status {
+	const struct bus_lun *const *lun;
+	size_t count;
+	bool one; /* somebody asked for this one */
+};
+
+struct report_scrub {
+	const struct bus_lun *lun;
+};
+
 struct printer {
 	void (*dump)(const struct report_dump *report);
 	void (*check)(const struct report_check *report);
 	void (*config_check)(const struct report_config_check *report);
 	void (*config_show)(const struct report_config_show *report);
 	void (*config_explain)(const struct report_config_explain *report);
+	void (*status)(const struct report_status *report);
+	void (*scrub)(const struct report_scrub *report);
 	void (*doctor)(const struct report_doctor *report);
 	void (*version)(const struct report_version *report);
 	/* The verb failed before there was anything to report.  stderr has the sentence already. */

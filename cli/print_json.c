@@ -13,6 +13,7 @@
 
 #include "cli.h"
 #include "print_config.h"
+#include "print_status.h"
 #include "print_json.h"
 
 void add(struct json_object *to, const char *key, struct json_object *value)
@@ -272,6 +273,8 @@ const struct printer printer_json = {
 	.config_check = print_config_check_json,
 	.config_show = print_config_show_json,
 	.config_explain = print_config_explain_json,
+	.status = print_status_json,
+	.scrub = print_scrub_json,
 	.doctor = doctor,
 	.version = version,
 	.failure = failure,

@@ -6,6 +6,7 @@
 #include "print.h"
 
 #include "print_config.h"
+#include "print_status.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -251,6 +252,8 @@ const struct printer printer_text = {
 	.config_check = print_config_check_text,
 	.config_show = print_config_show_text,
 	.config_explain = print_config_explain_text,
+	.status = print_status_text,
+	.scrub = print_scrub_text,
 	.doctor = doctor,
 	.version = version,
 	.failure = failure,

@@ -34,8 +34,9 @@ static struct ti_service_lun *lun_of(gpointer object)
 
 /* ---- methods ---- */
 
-/* One sentence for each way to fail.  @err 0: a method without results has done its work. */
-static void answer(GDBusMethodInvocation *call, int err, const char *what)
+/* One sentence for each way to fail.  @err 0: a method without results has done its work.
+ *  @already: what -EALREADY means. */
+static void answer(GDBusMethodInvocation *call, int err, const char *what, const char *already)
 {
 	const char *name = ERROR_PREFIX "Failed", *why = strerror(-err);
 
@@ -45,7 +46,7 @@ static void answer(GDBusMethodInvocation *call, int err, const char *what)
 		return;
 	case -EALREADY:
 		name = ERROR_PREFIX "Already";
-		why = "it is so already";
+		why = already;
 		break;
 	case -EAGAIN:
 		name = ERROR_PREFIX "NotReady";
@@ -145,7 +146,7 @@ static void flush(struct ti_service_lun *lun, GDBusMethodInvocation *call)
 	}
 	err = flush_begin(lun);
 	if (err)
-		answer(call, err, "the flush was not begun");
+		answer(call, err, "the flush was not begun", "one is under way");
 	else
 		g_ptr_array_add(lun->flush_now, call);
 }
@@ -164,7 +165,7 @@ void ti_lun_object_flushed(struct ti_service_lun *lun, const struct ti_result *r
 					"the flush failed: what was written since the last good "
 					"one may be lost; tcmu-runner's log names the device");
 			else
-				answer(call, err, "the flush was not done");
+				answer(call, err, "the flush was not done", "one is under way");
 		}
 		g_ptr_array_set_size(lun->flush_now, 0);
 		g_ptr_array_extend_and_steal(lun->flush_now, lun->flush_next);
@@ -194,7 +195,7 @@ static void method_call(GDBusConnection *bus, const gchar *sender, const gchar *
 	}
 	disk = ti_service_lun_borrow(lun);
 	if (!disk) {
-		answer(call, -ENODEV, "nothing was done");
+		answer(call, -ENODEV, "nothing was done", "");
 		return;
 	}
 	if (!strcmp(method, "ScrubStart"))
@@ -207,11 +208,11 @@ static void method_call(GDBusConnection *bus, const gchar *sender, const gchar *
 	if (!err)
 		ti_scrub_keeper_save(lun);
 	if (!strcmp(method, "ScrubStart"))
-		answer(call, err, "the scrub was not started");
+		answer(call, err, "the scrub was not started", "it runs already");
 	else if (!strcmp(method, "ScrubStop"))
-		answer(call, err, "the scrub was not stopped");
+		answer(call, err, "the scrub was not stopped", "none runs");
 	else
-		answer(call, err, "nothing is recalculated");
+		answer(call, err, "nothing is recalculated", "it runs already");
 }
 
 /* ---- signals ---- */

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
+/* Copyright (c) 2026 The tcmu-integrity authors */
+/*
+ * tcmu-integrity scrub: verify every tag of a LUN while it is served.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "bus.h"
+#include "cli.h"
+#include "print.h"
+#include "progress_bar.h"
+#include "syntax.h"
+
+#define LOOK_AGAIN_NS 200000000L
+
+struct options {
+	const char *word[2]; /* what to do, and with which LUN */
+	uint64_t rate;
+	bool restart, wait, quiet, json;
+};
+
+static const struct syntax_option option_rows[] = {
+	{ "rate", 0, "BYTES", SYNTAX_BYTES, offsetof(struct options, rate), 1, UINT64_MAX,
+	  "start: so many bytes per second at most", "as fast as others' I/O lets it" },
+	{ "restart", 0, NULL, SYNTAX_FLAG, offsetof(struct options, restart), 0, 0,
+	  "start: from the beginning, not where it was stopped", NULL },
+	{ "wait", 0, NULL, SYNTAX_FLAG, offsetof(struct options, wait), 0, 0,
+	  "start, status: wait for its end; stopping this does not stop it", NULL },
+	{ "batch-mode", 'q', NULL, SYNTAX_FLAG, offsetof(struct options, quiet), 0, 0,
+	  "no progress bar", NULL },
+	{ "json", 'j', NULL, SYNTAX_FLAG, offsetof(struct options, json), 0, 0,
+	  "print a JSON object", NULL },
+};
+
+static const struct syntax syntax = {
+	.verb = "scrub",
+	.operands = "start|stop|status LUN",
+	.about = "start LUN   verifies every block against its tag on the medium, while the LUN is "
+		 "served;\n"
+		 "            one that was stopped goes on where it was, also after a restart\n"
+		 "stop LUN    stops that\n"
+		 "status LUN  says how far it is and what it has found\n\n"
+		 "LUN is the name of its backstore. start --wait and status end with status 1 if "
+		 "bad blocks\n"
+		 "were found.",
+	.options = option_rows,
+	.option_count = sizeof(option_rows) / sizeof(option_rows[0]),
+	.words_max = 2,
+	.words_offset = offsetof(struct options, word),
+};
+
+/* The LUN as it is now.  *@luns owns it. */
+static const struct bus_lun *find(GDBusConnection *bus, const char *name, GPtrArray **luns,
+				  struct ti_error *error)
+{
+	g_clear_pointer(luns, g_ptr_array_unref);
+	return bus_luns(bus, luns, error) ? NULL : bus_find(*luns, name, error);
+}
+
+static int start(GDBusConnection *bus, const struct options *options, const struct bus_lun *lun,
+		 struct ti_error *error)
+{
+	GVariantBuilder values;
+
+	g_variant_builder_init(&values, G_VARIANT_TYPE_VARDICT);
+	if (options->rate)
+		g_variant_builder_add(&values, "{sv}", "rate", g_variant_new_uint64(options->rate));
+	if (options->restart)
+		g_variant_builder_add(&values, "{sv}", "restart", g_variant_new_boolean(TRUE));
+	return bus_call(bus, lun, "ScrubStart", g_variant_new("(a{sv})", &values), error);
+}
+
+static bool runs(const struct bus_lun *lun)
+{
+	return !strcmp(bus_text(lun, "ScrubState"), "running");
+}
+
+/* Until it ends, or we are to. */
+static const struct bus_lun *wait_for_end(GDBusConnection *bus, const struct options *options,
+					  const struct bus_lun *lun, GPtrArray **luns,
+					  struct ti_error *error)
+{
+	const struct timespec pause = { .tv_nsec = LOOK_AGAIN_NS };
+	struct progress_bar bar;
+	struct ti_progress progress = progress_bar_begin(&bar, "scrub", !options->quiet);
+
+	while (lun && runs(lun)) {
+		uint64_t end = bus_number(lun, "ScrubEndSector");
+
+		if (progress.step(progress.ctx, bus_number(lun, "ScrubSector") * TI_SECTOR_BYTES,
+				  (end ? end : 1) * TI_SECTOR_BYTES))
+			break;
+		nanosleep(&pause, NULL);
+		lun = find(bus, options->word[1], luns, error);
+	}
+	progress_bar_end(&bar);
+	return lun;
+}
+
+static int failed(const struct options *options, const struct ti_error *error)
+{
+	cli_complain_error(error);
+	printer_for(options->json)->failure(error);
+	return CLI_REFUSED;
+}
+
+static int run(GDBusConnection *bus, const struct options *options, GPtrArray **luns,
+	       struct ti_error *error)
+{
+	const struct bus_lun *lun = find(bus, options->word[1], luns, error);
+	bool starts = !strcmp(options->word[0], "start"), stops = !strcmp(options->word[0], "stop");
+	struct report_scrub report;
+	int err = 0;
+
+	if (!lun)
+		return failed(options, error);
+	if (starts)
+		err = start(bus, options, lun, error);
+	else if (stops)
+		err = bus_call(bus, lun, "ScrubStop", NULL, error);
+	if (err)
+		return failed(options, error);
+	if (starts || stops)
+		lun = find(bus, options->word[1], luns, error);
+	if (options->wait)
+		lun = wait_for_end(bus, options, lun, luns, error);
+	if (!lun)
+		return failed(options, error);
+	report = (struct report_scrub){ .lun = lun };
+	printer_for(options->json)->scrub(&report);
+	if (options->wait && runs(lun))
+		return CLI_STOPPED;
+	if (!strcmp(bus_text(lun, "ScrubState"), "failed"))
+		return CLI_IO;
+	return bus_number(lun, "ScrubBadSectors") && !stops ? CLI_DIFFERENT : CLI_CLEAN;
+}
+
+int cli_scrub(int argc, char **argv)
+{
+	struct options options = { .rate = 0 };
+	g_autoptr(GDBusConnection) bus = NULL;
+	g_autoptr(GPtrArray) luns = NULL;
+	struct ti_error error = { 0 };
+
+	switch (syntax_parse(&syntax, argc, argv, &options)) {
+	case SYNTAX_HELP:
+		return CLI_CLEAN;
+	case SYNTAX_WRONG:
+		return CLI_USAGE;
+	case SYNTAX_RUN:
+		break;
+	}
+	if (!options.word[0] ||
+	    (strcmp(options.word[0], "start") && strcmp(options.word[0], "stop") &&
+	     strcmp(options.word[0], "status")))
+		return syntax_complain(syntax.verb, "'%s' is not start, stop or status",
+				       options.word[0] ? options.word[0] : "");
+	if (!options.word[1])
+		return syntax_complain(syntax.verb, "the name of the LUN is missing");
+	if ((options.rate || options.restart) && strcmp(options.word[0], "start") != 0)
+		return syntax_complain(syntax.verb, "--rate and --restart go with start only");
+	if (bus_connect(&bus, &error))
+		return failed(&options, &error);
+	return run(bus, &options, &luns, &error);
+}
