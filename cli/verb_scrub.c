@@ -153,11 +153,12 @@ int cli_scrub(int argc, char **argv)
 	case SYNTAX_RUN:
 		break;
 	}
-	if (!options.word[0] ||
-	    (strcmp(options.word[0], "start") && strcmp(options.word[0], "stop") &&
+	if (!options.word[0])
+		return syntax_complain(syntax.verb, "what to do is missing: start, stop or status");
+	if ((strcmp(options.word[0], "start") && strcmp(options.word[0], "stop") &&
 	     strcmp(options.word[0], "status")))
 		return syntax_complain(syntax.verb, "'%s' is not start, stop or status",
-				       options.word[0] ? options.word[0] : "");
+				       options.word[0]);
 	if (!options.word[1])
 		return syntax_complain(syntax.verb, "the name of the LUN is missing");
 	if ((options.rate || options.restart) && strcmp(options.word[0], "start") != 0)

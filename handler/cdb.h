@@ -48,7 +48,8 @@ struct ti_scsi_facts {
 	/* TCMU_STS_OK if the medium can be used, else a status, with sense data in @sense. */
 	int (*ready)(void *ctx, uint8_t *sense);
 	void (*stats)(void *ctx, struct ti_lun_stats *stats);
-	void *disk; /* ctx of both */
+	void (*scrub)(void *ctx, struct ti_scrub_report *report);
+	void *disk; /* ctx of these */
 	struct ti_select *mode;
 	uint64_t opened_ns; /* CLOCK_MONOTONIC */
 };

@@ -19,16 +19,29 @@
 #define CUMULATIVE	0x01 /* page control */
 #define ALL_SUBPAGES	0xff
 #define SUBPAGE_FORMAT	0x40
-#define MAX_PAGE	128
 #define HEADER		4
+/* Bad blocks that the page of background scans names. */
+#define MAX_SCANNED 128
+/* The largest page: that one. */
+#define MAX_PAGE (HEADER + 16 + MAX_SCANNED * 24)
 
 #define NOT_SAVED   0x20 /* TSD */
 #define BINARY_LIST 0x03
 #define BYTES_DONE  0x0005
 #define UNCORRECTED 0x0006
 
+/* SBC-4, background scan results: status, and what became of a block. */
+#define SCAN_NONE	  0
+#define SCAN_RUNS	  1
+#define SCAN_FATAL	  3
+#define SCAN_HALTED	  6
+#define WANTS_WRITE	  1
+#define MENDED_BY_REWRITE 5
+
 struct counters {
 	struct ti_lun_stats stats;
+	struct ti_scrub_report scrub;
+	uint32_t block_size;
 	uint64_t minutes;
 };
 
@@ -70,13 +83,71 @@ static size_t verify_errors(const struct counters *c, uint8_t *page)
 	return error_counters(page, c->stats.verified_sectors, c->stats.failed_verifies);
 }
 
-/* No scan is active, none has been made. */
+static uint8_t scan_status(enum ti_scrub_state state)
+{
+	switch (state) {
+	case TI_SCRUB_RUNNING:
+		return SCAN_RUNS;
+	case TI_SCRUB_STOPPED:
+		return SCAN_HALTED;
+	case TI_SCRUB_FAILED:
+		return SCAN_FATAL;
+	case TI_SCRUB_NEVER:
+	case TI_SCRUB_FINISHED:
+	case TI_SCRUB_STATES:
+		break;
+	}
+	return SCAN_NONE;
+}
+
+/* What the scrub has found at one block of the LUN. */
+static uint8_t *scanned_block(uint8_t *p, uint16_t code, uint64_t lba, enum ti_scrub_kind kind)
+{
+	static const struct {
+		uint8_t reassign, key, asc, ascq;
+	} found[] = {
+		/* Unrecovered read error; writing the block mends it. */
+		[TI_SCRUB_MISMATCH] = { WANTS_WRITE, TI_KEY_MEDIUM_ERROR, 0x11, 0x00 },
+		[TI_SCRUB_DATA_UNREADABLE] = { WANTS_WRITE, TI_KEY_MEDIUM_ERROR, 0x11, 0x00 },
+		/* Internal target failure. */
+		[TI_SCRUB_TAG_UNREADABLE] = { WANTS_WRITE, TI_KEY_HARDWARE_ERROR, 0x44, 0x00 },
+		/* Recovered data without ECC, data rewritten. */
+		[TI_SCRUB_TAG_DECAYED] = { MENDED_BY_REWRITE, TI_KEY_RECOVERED_ERROR, 0x17, 0x09 },
+	};
+
+	/* The time of each is not known: 0 minutes. */
+	p = put_parameter(p, code, BINARY_LIST, 20);
+	p[4] = (uint8_t)(found[kind].reassign << 4 | found[kind].key);
+	p[5] = found[kind].asc;
+	p[6] = found[kind].ascq;
+	ti_put_be64(p + 12, lba);
+	return p + 20;
+}
+
 static size_t background_scan(const struct counters *c, uint8_t *page)
 {
+	const struct ti_scrub_report *r = &c->scrub;
+	uint64_t per_block = c->block_size / TI_SECTOR_BYTES;
+	uint16_t scans = (uint16_t)(c->stats.scrubs > UINT16_MAX ? UINT16_MAX : c->stats.scrubs);
 	uint8_t *p = put_parameter(page, 0, BINARY_LIST, 12);
+	uint16_t code = 0;
 
 	ti_put_be32(p, (uint32_t)c->minutes);
-	return (size_t)(p + 12 - page);
+	p[5] = scan_status(r->state);
+	ti_put_be16(p + 6, scans);
+	/* Of 65536; 0 unless it is under way. */
+	if (r->state == TI_SCRUB_RUNNING && r->end != 0)
+		ti_put_be16(p + 8, (uint16_t)((double)r->sector * 65535 / (double)r->end));
+	ti_put_be16(p + 10, scans);
+	p += 12;
+	for (uint32_t i = 0; i < r->listed; i++) {
+		uint64_t lba = r->bad[i].sector / per_block;
+		uint64_t end = (r->bad[i].sector + r->bad[i].sectors + per_block - 1) / per_block;
+
+		for (; lba < end && code < MAX_SCANNED; lba++)
+			p = scanned_block(p, ++code, lba, r->bad[i].kind);
+	}
+	return (size_t)(p - page);
 }
 
 /* As the mode page says: they are disabled. */
@@ -136,6 +207,8 @@ static void look(const struct ti_scsi_facts *facts, struct counters *c)
 	struct timespec now;
 
 	facts->stats(facts->disk, &c->stats);
+	facts->scrub(facts->disk, &c->scrub);
+	c->block_size = facts->block_size;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	c->minutes = ((uint64_t)now.tv_sec - facts->opened_ns / 1000000000U) / 60;
 }

@@ -194,6 +194,7 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 		       strerror(-err));
 	disk->facts.ready = ti_disk_ready;
 	disk->facts.stats = ti_disk_stats;
+	disk->facts.scrub = ti_disk_scrub;
 	disk->facts.disk = disk;
 	disk->facts.mode = &disk->mode;
 	disk->facts.opened_ns = ti_clock_now(&ti_clock_monotonic);
@@ -261,6 +262,14 @@ void ti_disk_stats(void *ctx, struct ti_lun_stats *stats)
 
 	ti_disk_look(ctx, &view);
 	*stats = view.stats;
+}
+
+void ti_disk_scrub(void *ctx, struct ti_scrub_report *report)
+{
+	struct ti_disk_view view;
+
+	ti_disk_look(ctx, &view);
+	*report = view.scrub;
 }
 
 int ti_disk_resize(struct ti_disk *disk, uint64_t bytes, struct ti_error *error)

@@ -120,6 +120,7 @@ void ti_disk_start(struct ti_disk *disk);
 /** What the command table asks of the disk @ctx; see struct ti_scsi_facts.  Any thread. */
 int ti_disk_ready(void *ctx, uint8_t *sense);
 void ti_disk_stats(void *ctx, struct ti_lun_stats *stats);
+void ti_disk_scrub(void *ctx, struct ti_scrub_report *report);
 
 /** Any thread. */
 static inline enum ti_disk_state ti_disk_state(const struct ti_disk *disk)

@@ -78,7 +78,8 @@ static bool take_bad(GKeyFile *file, struct ti_scrub_report *r)
 		bad = &r->bad[r->listed];
 		if (sscanf(list[r->listed], "%" SCNu64 " %" SCNu64 " %31s", &bad->sector,
 			   &bad->sectors, kind) != 3 ||
-		    !take_kind(kind, &bad->kind))
+		    !take_kind(kind, &bad->kind) || bad->sectors > r->end ||
+		    bad->sector > r->end - bad->sectors)
 			return false;
 	}
 	return true;
@@ -124,7 +125,7 @@ static bool parse(GKeyFile *file, struct ti_scrub_saved *saved)
 	r->ranges = number(file, "ranges", &good);
 	saved->started = number(file, "started", &good);
 	saved->ended = number(file, "ended", &good);
-	return good && take_bad(file, r) && r->ranges >= r->listed;
+	return good && r->sector <= r->end && take_bad(file, r) && r->ranges >= r->listed;
 }
 
 int ti_scrub_state_load(const char *dir, const char *name, struct ti_scrub_saved *saved)

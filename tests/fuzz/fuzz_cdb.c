@@ -30,6 +30,18 @@ static void stats(void *ctx, struct ti_lun_stats *out)
 	*out = (struct ti_lun_stats){ 0 };
 }
 
+/* One that has found more than fits. */
+static void scrub(void *ctx, struct ti_scrub_report *out)
+{
+	(void)ctx;
+	*out = (struct ti_scrub_report){ .state = TI_SCRUB_RUNNING,
+					 .end = 1000,
+					 .sector = 500,
+					 .listed = 2,
+					 .bad = { { 1, 100, TI_SCRUB_MISMATCH },
+						  { 300, 100, TI_SCRUB_TAG_DECAYED } } };
+}
+
 /* CDB and buffer in memory of their own, so that a step beyond either is seen. */
 static uint8_t *piece(const uint8_t *from, size_t len)
 {
@@ -80,6 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.serial = serial,
 		.ready = ready,
 		.stats = stats,
+		.scrub = scrub,
 		.mode = &mode,
 	};
 	uint8_t sense[TI_SENSE_BYTES] = { 0 };

@@ -61,6 +61,11 @@ static void stats(void *ctx, struct ti_lun_stats *out)
 	ti_lun_get_stats(((struct world *)ctx)->lun, out);
 }
 
+static void scrub(void *ctx, struct ti_scrub_report *out)
+{
+	ti_lun_scrub_get(((struct world *)ctx)->lun, out);
+}
+
 static struct meaning read_by_hand(const struct world *w, const uint8_t *cdb)
 {
 	struct meaning m = { OTHER, 0, 0 };
@@ -369,6 +374,7 @@ static bool make(struct world *w, uint8_t shape_bits)
 		.serial = serial,
 		.ready = ready,
 		.stats = stats,
+		.scrub = scrub,
 		.disk = w,
 		.mode = &w->mode,
 	};

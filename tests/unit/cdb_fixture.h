@@ -28,6 +28,7 @@ struct fixture {
 	struct ti_scsi_facts facts;
 	struct ti_select mode;
 	struct ti_lun_stats stats;
+	struct ti_scrub_report scrub;
 	int ready; /* what ->ready() returns */
 	struct ti_command command;
 	uint8_t sense[TI_SENSE_BYTES];
@@ -59,6 +60,13 @@ static inline void stats(void *ctx, struct ti_lun_stats *out)
 	*out = f->stats;
 }
 
+static inline void scrub(void *ctx, struct ti_scrub_report *out)
+{
+	struct fixture *f = ctx;
+
+	*out = f->scrub;
+}
+
 static inline void lun(struct fixture *f, uint32_t block_size)
 {
 	ti_select_open(&f->mode, NULL);
@@ -75,6 +83,7 @@ static inline void lun(struct fixture *f, uint32_t block_size)
 		.serial_ctx = (void *)(uintptr_t) "11112222-3333-4444-5555-666677778888",
 		.ready = ready,
 		.stats = stats,
+		.scrub = scrub,
 		.disk = f,
 		.mode = &f->mode,
 	};

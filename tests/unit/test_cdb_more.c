@@ -239,6 +239,78 @@ static void log_pages_count_bytes_and_errors(void **state)
 	expect_bad_field(f, 5);
 }
 
+/* LOG SENSE, page 15h. */
+static void read_scan(struct fixture *f, size_t len)
+{
+	run(f, CDB(0x4d, 0, 0x55, 0, 0, 0, 0, (uint8_t)(len >> 8), (uint8_t)len, 0), NULL, len);
+	expect_ok(f);
+	assert_int_equal(f->data[0], 0x15);
+	assert_int_equal(ti_be16(f->data + 4), 0);
+	assert_int_equal(f->data[7], 12);
+}
+
+static void expect_scanned(struct fixture *f, unsigned n, uint64_t lba, unsigned key, unsigned code)
+{
+	const uint8_t *p = f->data + 4 + 16 + (n - 1) * 24;
+
+	assert_int_equal(ti_be16(p), n);
+	assert_int_equal(p[3], 20);
+	assert_int_equal(p[8], key);
+	assert_int_equal(ti_be16(p + 9), code);
+	assert_int_equal(ti_be64(p + 16), lba);
+}
+
+static void background_scan_page_tells_of_the_scrub(void **state)
+{
+	struct fixture *f = *state;
+
+	read_scan(f, 64);
+	assert_int_equal(ti_be16(f->data + 2), 16);
+	assert_int_equal(f->data[13], 0);
+	f->stats.scrubs = 3;
+	f->scrub = (struct ti_scrub_report){ .state = TI_SCRUB_RUNNING,
+					     .sector = 500,
+					     .end = 1000,
+					     .listed = 3,
+					     .bad = { { 8, 3, TI_SCRUB_MISMATCH },
+						      { 20, 1, TI_SCRUB_TAG_DECAYED },
+						      { 40, 1, TI_SCRUB_TAG_UNREADABLE } } };
+	read_scan(f, 255);
+	assert_int_equal(ti_be16(f->data + 2), 16 + 5 * 24);
+	assert_int_equal(f->data[13], 1);
+	assert_int_equal(ti_be16(f->data + 14), 3);
+	assert_in_range(ti_be16(f->data + 16), 32700, 32800);
+	assert_int_equal(ti_be16(f->data + 18), 3);
+	expect_scanned(f, 1, 8, 0x13, 0x1100);
+	expect_scanned(f, 3, 10, 0x13, 0x1100);
+	expect_scanned(f, 4, 20, 0x51, 0x1709);
+	expect_scanned(f, 5, 40, 0x14, 0x4400);
+	f->scrub.state = TI_SCRUB_FAILED;
+	read_scan(f, 64);
+	assert_int_equal(f->data[13], 3);
+	assert_int_equal(ti_be16(f->data + 16), 0);
+}
+
+static void background_scan_page_counts_the_luns_blocks_and_has_an_end(void **state)
+{
+	struct fixture *f = *state;
+
+	forget(f);
+	lun(f, 4096);
+	f->scrub = (struct ti_scrub_report){ .state = TI_SCRUB_FINISHED,
+					     .end = 100000,
+					     .sector = 100000,
+					     .listed = 2,
+					     .bad = { { 15, 2, TI_SCRUB_MISMATCH },
+						      { 800, 8000, TI_SCRUB_DATA_UNREADABLE } } };
+	read_scan(f, 4000);
+	assert_int_equal(ti_be16(f->data + 2), 16 + 128 * 24);
+	expect_scanned(f, 1, 1, 0x13, 0x1100);
+	expect_scanned(f, 2, 2, 0x13, 0x1100);
+	expect_scanned(f, 3, 100, 0x13, 0x1100);
+	expect_scanned(f, 128, 225, 0x13, 0x1100);
+}
+
 static void every_listed_log_page_can_be_read(void **state)
 {
 	struct fixture *f = *state;
@@ -465,6 +537,8 @@ int main(void)
 		TEST(stop_flushes),
 		TEST(log_pages_count_bytes_and_errors),
 		TEST(every_listed_log_page_can_be_read),
+		TEST(background_scan_page_tells_of_the_scrub),
+		TEST(background_scan_page_counts_the_luns_blocks_and_has_an_end),
 		TEST(defect_lists_are_empty),
 		TEST(supported_commands_are_those_of_the_table),
 		TEST(switching_the_cache_off_flushes_and_is_for_ever),
