@@ -18,7 +18,7 @@ struct options {
 };
 
 static const struct syntax_option option_rows[] = {
-	{ "output", 'o', "FILE", SYNTAX_TEXT, offsetof(struct options, output), 0, 0,
+	{ "output", 0, "FILE", SYNTAX_TEXT, offsetof(struct options, output), 0, 0,
 	  "into this file, which is replaced as a whole", NULL },
 	{ "listen", 0, "PORT", SYNTAX_NUMBER, offsetof(struct options, port), 1, 65535,
 	  "answer GET /metrics at this port, loopback only", NULL },

@@ -24,11 +24,11 @@ struct options {
 
 static const struct syntax_option option_rows[] = {
 	{ "rate", 0, "BYTES", SYNTAX_BYTES, offsetof(struct options, rate), 1, UINT64_MAX,
-	  "start: so many bytes per second at most", "as fast as others' I/O lets it" },
+	  "start: bytes per second at most", "no limit" },
 	{ "restart", 0, NULL, SYNTAX_FLAG, offsetof(struct options, restart), 0, 0,
 	  "start: from the beginning, not where it was stopped", NULL },
 	{ "wait", 0, NULL, SYNTAX_FLAG, offsetof(struct options, wait), 0, 0,
-	  "start, status: wait for its end; stopping this does not stop it", NULL },
+	  "start, status: wait for its end, which stopping this is not", NULL },
 	{ "batch-mode", 'q', NULL, SYNTAX_FLAG, offsetof(struct options, quiet), 0, 0,
 	  "no progress bar", NULL },
 	{ "json", 'j', NULL, SYNTAX_FLAG, offsetof(struct options, json), 0, 0,

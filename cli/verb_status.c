@@ -19,7 +19,7 @@ struct options {
 };
 
 static const struct syntax_option option_rows[] = {
-	{ "watch", 'w', NULL, SYNTAX_FLAG, offsetof(struct options, watch), 0, 0,
+	{ "watch", 0, NULL, SYNTAX_FLAG, offsetof(struct options, watch), 0, 0,
 	  "print it again and again, until it is stopped", NULL },
 	{ "interval", 0, "SECONDS", SYNTAX_NUMBER, offsetof(struct options, interval), 1, 3600,
 	  "the time between two of --watch", "1" },

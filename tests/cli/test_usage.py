@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support import CLEAN, SOURCE, USAGE, CliTest, Words, run
 
-VERBS = ["format", "dump", "check", "config", "doctor", "version"]
+VERBS = ["format", "dump", "check", "config", "status", "scrub", "metrics", "doctor", "version"]
 
 
 def help_options(verb: str) -> dict[str, str]:
@@ -130,6 +130,8 @@ class Completion(unittest.TestCase):
         self.assertEqual(completed("tcmu-integrity format --tag-size "), [])
         self.assertEqual(completed("tcmu-integrity ch"), ["check"])
         self.assertEqual(completed("tcmu-integrity config "), ["check", "show", "explain"])
+        self.assertEqual(completed("tcmu-integrity scrub "), ["start", "stop", "status"])
+        self.assertEqual(completed("tcmu-integrity metrics --output "), ["FILES"])
         self.assertEqual(completed("tcmu-integrity config check "), ["FILES"])
         self.assertEqual(completed("tcmu-integrity config --profile-dir "), ["FILES"])
 
@@ -151,6 +153,15 @@ class Mistakes(CliTest):
             (["dump", "a", "b"], "'b' is one operand too many"),
             (["doctor", "a"], "'a' is one operand too many"),
             (["format", pair.meta, "--yes"], "--data-device DATA is missing"),
+            (["scrub"], "start, stop or status"),
+            (["scrub", "begin", "x"], "'begin' is not start, stop or status"),
+            (["scrub", "start"], "the name of the LUN is missing"),
+            (["scrub", "stop", "x", "--restart"], "go with start only"),
+            (["scrub", "start", "x", "y"], "one operand too many"),
+            (["status", "--watch", "--json"], "--watch is for people"),
+            (["status", "--interval", "0"], "from 1 to 3600, not 0"),
+            (["metrics", "--listen", "65536"], "from 1 to 65535"),
+            (["metrics", "--listen", "1", "--output", "x"], "do not go together"),
             ([*form, "--frobnicate"], "no option --frobnicate"),
             ([*form, "--frobnicate=1"], "no option --frobnicate=1"),
             ([*form, "-x"], "no option -x"),
