@@ -119,6 +119,12 @@ struct ti_request {
 	size_t iov_count;
 	void *owner; /* the caller's */
 
+	/*
+	 * Of one that failed because of a tag or a device (TAG_MISMATCH, DATA_IO, META_IO), all
+	 * that lies before result.sector is as if it had not failed: initiators count on that.  A
+	 * READ's is in iov and verified; a WRITE's is written, but with FUA or ATOMIC it is not
+	 * promised to be durable, or there.
+	 */
 	struct ti_result result;
 
 	/* The engine's. */

@@ -207,11 +207,28 @@ void ti_part_first(struct ti_slot *slot)
 	part_begin(slot);
 }
 
+/*
+ * What is in the bounce buffer goes to the request: all of it, or of a read that failed what lies
+ * before the first bad block.  A slot keeps its bounce buffer to the pass's end, but not every part
+ * needs it.
+ */
+static void empty_bounce(struct ti_slot *slot)
+{
+	size_t bytes = slot->bounce_iov.iov_len;
+
+	if (slot->iov != &slot->bounce_iov)
+		return;
+	if (slot->result.err != 0)
+		bytes = ti_slot_pass(slot) == TI_PASS_READ
+				? (size_t)(slot->result.sector - slot->sector) * TI_SECTOR_BYTES
+				: 0;
+	if (bytes > 0)
+		ti_pass_take(slot, 0, slot->bounce, bytes);
+}
+
 void ti_part_done(struct ti_slot *slot)
 {
-	/* A slot keeps its bounce buffer to the pass's end, but not every part needs it. */
-	if (slot->iov == &slot->bounce_iov && slot->result.err == 0)
-		ti_pass_take(slot, 0, slot->bounce, slot->bounce_iov.iov_len);
+	empty_bounce(slot);
 	slot->sector += slot->sectors;
 	if (slot->result.err == 0 && bytes_left(slot) > 0) {
 		part_begin(slot);

@@ -20,38 +20,50 @@ static uint64_t first_sector_of_tag(const struct ti_slot *slot, uint64_t tag_off
 	return sector > slot->sector ? sector : slot->sector;
 }
 
-/* The tags could not be read: fail at the first block whose tag is missing. */
-static bool tags_missing(struct ti_slot *slot)
+/* The first block of the part whose tag could not be read, or what lies behind the part. */
+static uint64_t first_missing_tag(const struct ti_slot *slot)
 {
-	uint64_t sector;
-
-	if (slot->pin.error == 0)
-		return false;
-	sector = first_sector_of_tag(slot, slot->pin.error_offset);
-	ti_lun_io_error(slot->lun, TI_META, "tags", sector, slot->pin.error);
-	ti_slot_fail(slot, slot->pin.error, TI_CAUSE_META_IO, sector);
-	return true;
+	return slot->pin.error == 0 ? slot->sector + slot->sectors
+				    : first_sector_of_tag(slot, slot->pin.error_offset);
 }
 
+/* The tags could not be read: fail at @sector. */
+static void fail_without_tags(struct ti_slot *slot, uint64_t sector)
+{
+	ti_lun_io_error(slot->lun, TI_META, "tags", sector, slot->pin.error);
+	ti_slot_fail(slot, slot->pin.error, TI_CAUSE_META_IO, sector);
+}
+
+/*
+ * Whatever is found out first, the request fails at the first block that is bad: what lies before
+ * it is handed over, and initiators take it for good.  So that is verified, too, if a device could
+ * not read a block behind it or its tag.
+ */
 static void verify(struct ti_slot *slot)
 {
 	struct ti_lun *lun = slot->lun;
 	struct ti_iov_cursor data = ti_iov_cursor(slot->iov, slot->iov_count);
-	uint32_t blocks = ti_slot_blocks(slot);
-	size_t bad, first = 0, size = lun->geo.tag_size;
+	uint64_t unread = slot->result.err != 0 ? slot->result.sector : UINT64_MAX;
+	uint64_t missing = first_missing_tag(slot), end = unread < missing ? unread : missing;
+	uint32_t blocks = (uint32_t)(end - slot->sector) / lun->geo.sectors_per_block;
+	size_t bad = 0, first = 0, size = lun->geo.tag_size;
 	uint8_t stored[TI_MAX_TAG_SIZE];
 
-	if (slot->result.err == 0 && !tags_missing(slot)) {
+	if (blocks > 0) {
 		ti_hash_blocks(&lun->hash, slot->sector, &data, blocks, slot->tags);
 		bad = ti_tag_cache_compare(&slot->pin, slot->tags, size, blocks, &first);
-		if (bad > 0) {
-			uint64_t sector = slot->sector + first * lun->geo.sectors_per_block;
+	}
+	if (bad > 0 || missing < unread)
+		slot->result.err = 0; /* of a later block */
+	if (bad > 0) {
+		uint64_t sector = slot->sector + first * lun->geo.sectors_per_block;
 
-			ti_tag_cache_fetch(&slot->pin, first * size, size, stored);
-			ti_lun_mismatch(lun, TI_SOURCE_READ, sector, bad, stored,
-					slot->tags + first * size);
-			ti_slot_fail(slot, -EILSEQ, TI_CAUSE_TAG_MISMATCH, sector);
-		}
+		ti_tag_cache_fetch(&slot->pin, first * size, size, stored);
+		ti_lun_mismatch(lun, TI_SOURCE_READ, sector, bad, stored,
+				slot->tags + first * size);
+		ti_slot_fail(slot, -EILSEQ, TI_CAUSE_TAG_MISMATCH, sector);
+	} else if (slot->pin.error != 0 && missing < unread) {
+		fail_without_tags(slot, missing);
 	}
 	ti_tag_cache_unpin(lun->cache, &slot->pin);
 	ti_part_done(slot);
@@ -109,7 +121,10 @@ static void write_done(struct ti_slot *slot)
 	if (slot->io.result != 0) {
 		ti_lun_io_error(lun, TI_DATA, "write", slot->sector, slot->io.result);
 		ti_slot_fail(slot, slot->io.result, TI_CAUSE_DATA_IO, slot->sector);
-	} else if (!tags_missing(slot)) {
+	} else if (slot->pin.error != 0) {
+		/* None is stored, so none of the part's blocks counts as written. */
+		fail_without_tags(slot, slot->sector);
+	} else {
 		ti_tag_cache_store(lun->cache, &slot->pin, slot->tags);
 		ti_flusher_completed_write(&lun->flusher);
 	}

@@ -357,13 +357,15 @@ static size_t count_differences(const struct ti_tag_pin *pin, const uint8_t *tag
 size_t ti_tag_cache_compare(const struct ti_tag_pin *pin, const uint8_t *tags, size_t tag_size,
 			    size_t count, size_t *first)
 {
-	size_t at = 0;
+	size_t at = 0, bytes = tag_size * count;
 
-	assert(pin->len == tag_size * count);
-	for (unsigned i = 0; i < pin->lines; i++) {
+	assert(bytes <= pin->len);
+	for (unsigned i = 0; at < bytes; i++) {
 		size_t len;
 		const uint8_t *p = piece(pin, i, &len);
 
+		if (len > bytes - at)
+			len = bytes - at;
 		if (!ti_secret_equal(p, tags + at, len))
 			return count_differences(pin, tags, tag_size, count, first);
 		at += len;

@@ -118,8 +118,9 @@ bool ti_tag_cache_pin(struct ti_tag_cache *cache, struct ti_tag_pin *pin);
 void ti_tag_cache_unpin(struct ti_tag_cache *cache, struct ti_tag_pin *pin);
 
 /**
- * Compare the pinned tags with @tags, @count tags of @tag_size bytes.
- * Returns the number that differ, *@first is the index of the first of them.  io path.
+ * Compare the first pinned tags with @tags, @count tags of @tag_size bytes.  They must be there: of
+ * a pin with an error those before error_offset are. Returns the number that differ, *@first is the
+ * index of the first of them.  io path.
  */
 size_t ti_tag_cache_compare(const struct ti_tag_pin *pin, const uint8_t *tags, size_t tag_size,
 			    size_t count, size_t *first);

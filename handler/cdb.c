@@ -129,9 +129,10 @@ const struct ti_row *ti_row_at(size_t index)
 int ti_answer(struct ti_command *cmd, const uint8_t *data, size_t len, size_t allocation)
 {
 	struct ti_iov_cursor cursor = ti_iov_cursor(cmd->iov, cmd->iov_count);
+	size_t filled = ti_iov_copy_in(&cursor, data, len < allocation ? len : allocation);
 
-	ti_iov_copy_in(&cursor, data, len < allocation ? len : allocation);
-	ti_iov_zero(&cursor, SIZE_MAX);
+	cmd->answered = true;
+	cmd->answer = ti_iov_zero(&cursor, SIZE_MAX) > 0 ? (uint32_t)filled : 0;
 	return TCMU_STS_OK;
 }
 
@@ -197,10 +198,23 @@ int ti_check_control(const struct ti_row *row, struct ti_command *cmd)
 	return cmd->cdb[last] & TI_CDB_NACA ? ti_bad_field(cmd, last, 2) : TCMU_STS_OK;
 }
 
-int ti_check_buffer(struct ti_command *cmd, uint64_t bytes, unsigned byte)
+/* What the kernel's own targets say of it. */
+static int refuse_buffer(struct ti_command *cmd)
 {
-	return ti_iov_length(cmd->iov, cmd->iov_count) == bytes ? TCMU_STS_OK
-								: ti_bad_field(cmd, byte, -1);
+	return ti_sense_set(cmd->sense, TI_KEY_ILLEGAL_REQUEST,
+			    TI_ASC_INVALID_FIELD_IN_INFORMATION_UNIT);
+}
+
+int ti_check_buffer(struct ti_command *cmd, uint64_t bytes)
+{
+	return ti_iov_length(cmd->iov, cmd->iov_count) == bytes ? TCMU_STS_OK : refuse_buffer(cmd);
+}
+
+int ti_check_room(struct ti_command *cmd, uint64_t bytes)
+{
+	if (!cmd->facts->tells_length)
+		return ti_check_buffer(cmd, bytes);
+	return ti_iov_length(cmd->iov, cmd->iov_count) >= bytes ? TCMU_STS_OK : refuse_buffer(cmd);
 }
 
 int ti_ask_engine(struct ti_command *cmd, enum ti_req_op op, struct ti_extent extent)

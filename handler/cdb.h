@@ -42,6 +42,7 @@ struct ti_scsi_facts {
 	uint16_t lowest_aligned;   /* first LBA on a physical block's start */
 	bool solid_state;
 	bool write_protected; /* mode recovery */
+	bool tells_length;    /* the initiator can be told that its buffer is not full */
 	/* The unit serial number, malloc'ed, or NULL; it can change until the LUN is exported. */
 	char *(*serial)(void *ctx);
 	void *serial_ctx;
@@ -61,6 +62,10 @@ struct ti_command {
 	const struct iovec *iov; /* the initiator's buffer, of the initiator's length */
 	size_t iov_count;
 	uint8_t *sense; /* TI_SENSE_BYTES */
+
+	/* Of a command that was answered. */
+	bool answered;	 /* the buffer is as it is to be */
+	uint32_t answer; /* bytes of data, if they are fewer than it holds, else 0 */
 
 	/* What the engine is to do.  Memory is the command's or static. */
 	struct {
@@ -138,7 +143,8 @@ static inline void ti_put_be64(uint8_t *p, uint64_t v)
 
 /**
  * Answer with data: the first @len bytes of @data, at most @allocation, as far as the buffer goes;
- * the rest of the buffer is zeroed, since it may hold another command's data.  Returns TCMU_STS_OK.
+ * the rest of the buffer is zeroed, since it may hold another command's data, and the initiator is
+ * told how much is data, where that can be told.  Returns TCMU_STS_OK.
  */
 int ti_answer(struct ti_command *cmd, const uint8_t *data, size_t len, size_t allocation);
 
@@ -174,8 +180,10 @@ unsigned ti_count_byte(const struct ti_row *row);
 
 int ti_check_control(const struct ti_row *row, struct ti_command *cmd);
 
-/** The initiator's buffer must hold @bytes; @byte is where the CDB's count stands. */
-int ti_check_buffer(struct ti_command *cmd, uint64_t bytes, unsigned byte);
+/** The initiator's buffer must hold @bytes, as the CDB says. */
+int ti_check_buffer(struct ti_command *cmd, uint64_t bytes);
+/** The same for data-in: it may hold more, if that can be told. */
+int ti_check_room(struct ti_command *cmd, uint64_t bytes);
 
 /** The engine is to do @op, with the command's buffer.  Returns TI_STS_REQUEST. */
 int ti_ask_engine(struct ti_command *cmd, enum ti_req_op op, struct ti_extent extent);

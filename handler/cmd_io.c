@@ -4,9 +4,10 @@
  * Commands that read and write the medium: checked here, carried out by the engine.
  *
  * The kernel hands CDB and buffer over as the initiator sent them: nothing says that they fit each
- * other.  The engine takes exactly as many bytes as the CDB says, so a buffer of another length is
- * refused (tcmu has no way to report a residual, and without one the initiator would take bytes for
- * data that are none).
+ * other.  The engine takes exactly as many bytes as the CDB says.  A read may have a longer buffer
+ * (short_answer.h).  Any other difference would need a residual that tcmu cannot report, and
+ * without one the initiator would take bytes for data that are none, or for written.  So it is
+ * refused.
  */
 #include "cdb.h"
 
@@ -50,7 +51,8 @@ int ti_cmd_read_write(const struct ti_row *row, struct ti_command *cmd)
 		status = ti_check_extent(cmd, extent);
 	if (status != TCMU_STS_OK || extent.blocks == 0)
 		return status;
-	status = ti_check_buffer(cmd, extent.blocks * cmd->facts->block_size, ti_count_byte(row));
+	status = writes ? ti_check_buffer(cmd, extent.blocks * cmd->facts->block_size)
+			: ti_check_room(cmd, extent.blocks * cmd->facts->block_size);
 	if (status != TCMU_STS_OK)
 		return status;
 
@@ -86,7 +88,7 @@ int ti_cmd_write_same(const struct ti_row *row, struct ti_command *cmd)
 		cmd->request.iov_count = 1;
 		return TI_STS_REQUEST;
 	}
-	status = ti_check_buffer(cmd, cmd->facts->block_size, ti_count_byte(row));
+	status = ti_check_buffer(cmd, cmd->facts->block_size);
 	return status == TCMU_STS_OK ? ti_ask_engine(cmd, TI_REQ_WRITE_SAME, extent) : status;
 }
 

@@ -232,6 +232,7 @@ int ti_cmd_mode_select(const struct ti_row *row, struct ti_command *cmd)
 	if (status != TCMU_STS_OK)
 		return status;
 	ti_select_change(cmd->facts->mode, bits);
+	cmd->answered = true; /* the buffer is the initiator's list */
 	if (!(bits & ~before & (TI_SELECT_WRITE_THROUGH | TI_SELECT_SWP)))
 		return TCMU_STS_OK;
 	/* What was written before is durable when the initiator hears of WCE=0, or SWP=1. */

@@ -59,14 +59,14 @@ int ti_cmd_verify(const struct ti_row *row, struct ti_command *cmd)
 		op = TI_REQ_VERIFY;
 		break;
 	case BYTCHK_ALL:
-		status = ti_check_buffer(cmd, extent.blocks * size, ti_count_byte(row));
+		status = ti_check_buffer(cmd, extent.blocks * size);
 		op = TI_REQ_COMPARE;
 		break;
 	case BYTCHK_SAME:
 		if (extent.blocks > cmd->facts->max_verify)
 			return ti_bad_field(cmd, ti_count_byte(row), -1);
 		if (extent.blocks > 0)
-			status = ti_check_buffer(cmd, size, ti_count_byte(row));
+			status = ti_check_buffer(cmd, size);
 		op = TI_REQ_COMPARE_SAME;
 		break;
 	default:
@@ -87,7 +87,7 @@ int ti_cmd_write_and_verify(const struct ti_row *row, struct ti_command *cmd)
 		return status;
 	if (bytchk(cmd) != BYTCHK_NOTHING && bytchk(cmd) != BYTCHK_ALL)
 		return ti_bad_field(cmd, 1, BYTCHK_BIT);
-	status = ti_check_buffer(cmd, extent.blocks * cmd->facts->block_size, ti_count_byte(row));
+	status = ti_check_buffer(cmd, extent.blocks * cmd->facts->block_size);
 	if (status != TCMU_STS_OK || extent.blocks == 0)
 		return status;
 	return ti_ask_engine(
@@ -101,7 +101,7 @@ int ti_cmd_compare_and_write(const struct ti_row *row, struct ti_command *cmd)
 	int status = check(row, cmd, extent);
 
 	if (status == TCMU_STS_OK)
-		status = ti_check_buffer(cmd, 2 * extent.blocks * cmd->facts->block_size, 13);
+		status = ti_check_buffer(cmd, 2 * extent.blocks * cmd->facts->block_size);
 	if (status != TCMU_STS_OK || extent.blocks == 0)
 		return status;
 	if (cmd->cdb[1] & TI_CDB_FUA)
@@ -115,8 +115,7 @@ int ti_cmd_or_write(const struct ti_row *row, struct ti_command *cmd)
 	int status = check(row, cmd, extent);
 
 	if (status == TCMU_STS_OK)
-		status = ti_check_buffer(cmd, extent.blocks * cmd->facts->block_size,
-					 ti_count_byte(row));
+		status = ti_check_buffer(cmd, extent.blocks * cmd->facts->block_size);
 	if (status != TCMU_STS_OK || extent.blocks == 0)
 		return status;
 	if (cmd->cdb[1] & TI_CDB_FUA)
@@ -138,7 +137,7 @@ int ti_cmd_write_atomic(const struct ti_row *row, struct ti_command *cmd)
 		return ti_bad_field(cmd, 10, -1);
 	if (extent.blocks > cmd->facts->max_atomic)
 		return ti_bad_field(cmd, 12, -1);
-	status = ti_check_buffer(cmd, extent.blocks * cmd->facts->block_size, 12);
+	status = ti_check_buffer(cmd, extent.blocks * cmd->facts->block_size);
 	if (status != TCMU_STS_OK || extent.blocks == 0)
 		return status;
 	cmd->request.flags = TI_REQ_ATOMIC;

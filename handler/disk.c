@@ -155,6 +155,7 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 		return ti_error_set(error, -ENOMEM, "there is no memory for another LUN");
 	disk->dev = dev;
 	ti_ring_find(dev, &disk->ring);
+	ti_short_answer_find(dev, &disk->short_answer);
 	disk->config = *config;
 	ti_select_open(&disk->mode, NULL);
 	disk->log = (struct ti_log){ .line = ti_say_line, .ctx = dev };
@@ -192,6 +193,7 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	if (err)
 		ti_say(dev, TI_LOG_WARN, "the write cache cannot be switched off error=%s",
 		       strerror(-err));
+	disk->facts.tells_length = ti_short_answer_possible(&disk->short_answer);
 	disk->facts.ready = ti_disk_ready;
 	disk->facts.stats = ti_disk_stats;
 	disk->facts.scrub = ti_disk_scrub;

@@ -38,6 +38,7 @@
 #include "log.h"
 #include "lun.h"
 #include "ring.h"
+#include "short_answer.h"
 
 /** Contexts of a disk; more commands than these wait, in order, without one. */
 #define TI_DISK_CONTEXTS 512U
@@ -46,6 +47,8 @@
 struct ti_context {
 	struct ti_request request;
 	struct tcmur_cmd *cmd; /* NULL: nobody waits for it (IMMED) */
+	uint32_t answer;       /* bytes that are read, if the buffer holds more, else 0 */
+	bool core;	       /* a step of a command of the core's, which completes it */
 	SLIST_ENTRY(ti_context) link;
 };
 
@@ -65,6 +68,7 @@ struct ti_disk {
 	struct ti_select mode;
 	struct ti_log log;
 	struct ti_queue *queue;
+	struct ti_short_answer short_answer;
 
 	/* The command thread's alone. */
 	void (*done)(struct tcmu_device *dev, struct tcmur_cmd *cmd, int status); /* learned */
@@ -72,6 +76,7 @@ struct ti_disk {
 	struct ti_ring ring;
 	bool held_back; /* a flush was handed in, and the engine has not run since; see disk_io.c */
 	bool ran;	/* the engine, for the command at hand */
+	uint32_t answer; /* of the command at hand; see struct outcome */
 
 	pthread_mutex_t lock;
 	pthread_cond_t started;	  /* state is no longer STARTING */

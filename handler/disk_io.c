@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "disk_admin.h"
+#include "iov.h"
 #include "sense.h"
 #include "thread.h"
 
@@ -28,6 +29,8 @@
 struct outcome {
 	struct tcmur_cmd *cmd;
 	int status;
+	uint32_t answer; /* bytes of the buffer that the initiator gets; 0: all, or none if it
+			    failed */
 };
 
 /* So many leave together, after the lock has been released. */
@@ -72,6 +75,16 @@ static void undo_disguise(struct tcmur_cmd *cmd)
 	cmd->requested = 0;
 }
 
+/* Not for the core to do. */
+static void complete(struct ti_disk *disk, const struct outcome *o)
+{
+	if (o->answer > 0)
+		ti_short_answer_complete(&disk->short_answer, disk->dev, o->cmd, o->status,
+					 o->answer);
+	else
+		tcmur_cmd_complete(disk->dev, o->cmd, o->status);
+}
+
 /* --- decoding --- */
 
 /* Sense data in the format that the initiators have chosen.  Returns @status. */
@@ -108,6 +121,13 @@ static int decode(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_r
 		.sense = lib->sense_buf,
 	};
 	status = row->run(row, out);
+	if (status == TCMU_STS_OK && !out->answered) {
+		/* The kernel copies the whole of a data-in buffer, and others have used it before.
+		 */
+		struct ti_iov_cursor cursor = ti_iov_cursor(out->iov, out->iov_count);
+
+		ti_iov_zero(&cursor, SIZE_MAX);
+	}
 	if (status == TI_STS_REQUEST && (row->flags & TI_ROW_WRITES) &&
 	    (ti_select_bits(&disk->mode) & TI_SELECT_SWP))
 		status = ti_sense_set(out->sense, TI_KEY_DATA_PROTECT,
@@ -116,6 +136,25 @@ static int decode(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_r
 	if (status == TI_STS_REQUEST)
 		out->request.flags = flags_for(disk, out->request.op, out->request.flags);
 	return status;
+}
+
+/*
+ * The engine reads as much as the buffer holds.  The runner's array of pieces is the command's own
+ * copy, so that a longer buffer can be cut.  Once only: afterwards its length is gone.
+ */
+static void cut_buffer(struct ti_context *context)
+{
+	struct ti_request *request = &context->request;
+	uint64_t bytes = request->sectors * TI_SECTOR_BYTES;
+	struct iovec *piece = context->cmd->lib_cmd->iovec;
+
+	if (ti_iov_length(request->iov, request->iov_count) == bytes)
+		return;
+	context->answer = (uint32_t)bytes;
+	for (; bytes > piece->iov_len; piece++)
+		bytes -= piece->iov_len;
+	piece->iov_len = bytes;
+	request->iov_count = (size_t)(piece - request->iov) + 1;
 }
 
 static void fill_request(struct ti_disk *disk, struct ti_context *context,
@@ -130,6 +169,10 @@ static void fill_request(struct ti_disk *disk, struct ti_context *context,
 	request->sectors = command->request.blocks * sectors;
 	request->iov = command->request.iov;
 	request->iov_count = command->request.iov_count;
+	context->answer = 0;
+	context->core = false;
+	if (request->op == TI_REQ_READ)
+		cut_buffer(context);
 }
 
 /* --- before the engine is there --- */
@@ -186,9 +229,9 @@ static void wait_in_line(struct ti_disk *disk, struct tcmur_cmd *cmd)
 	disk->waiting_last = cmd;
 }
 
-static void leave(struct batch *batch, struct tcmur_cmd *cmd, int status)
+static void leave(struct batch *batch, const struct outcome *outcome)
 {
-	batch->outcome[batch->count++] = (struct outcome){ cmd, status };
+	batch->outcome[batch->count++] = *outcome;
 }
 
 /* Start those who wait in line, as far as there are contexts.  Returns true if any was started. */
@@ -208,7 +251,7 @@ static bool admit_waiting(struct ti_disk *disk, struct batch *batch)
 		set_next(cmd, NULL);
 		status = decode(disk, cmd, ti_row_find(cmd->lib_cmd->cdb), &command);
 		if (status != TI_STS_REQUEST) { /* the LUN has become smaller meanwhile */
-			leave(batch, cmd, status);
+			leave(batch, &(struct outcome){ cmd, status, command.answer });
 			continue;
 		}
 		context = take_context(disk, cmd);
@@ -219,31 +262,62 @@ static bool admit_waiting(struct ti_disk *disk, struct batch *batch)
 	return started;
 }
 
-static int status_of(struct ti_disk *disk, struct ti_context *context)
+/*
+ * How many bytes of a read that failed does the initiator get?  Those before the address that the
+ * sense data names: it takes them for good.
+ */
+static uint32_t bytes_before_error(const struct ti_disk *disk, const struct ti_request *request)
+{
+	uint64_t sectors = request->result.sector - request->sector;
+
+	switch (request->result.cause) {
+	case TI_CAUSE_TAG_MISMATCH:
+	case TI_CAUSE_DATA_IO:
+	case TI_CAUSE_META_IO:
+		sectors -= sectors % (disk->facts.block_size / TI_SECTOR_BYTES);
+		return (uint32_t)(sectors * TI_SECTOR_BYTES);
+	default:
+		return 0;
+	}
+}
+
+static struct outcome outcome_of(struct ti_disk *disk, struct ti_context *context)
 {
 	struct ti_request *request = &context->request;
+	struct outcome o = { .cmd = context->cmd, .status = TCMU_STS_OK };
+	bool named = ti_sense_may_name_block(request, disk->facts.tells_length);
 
-	if (request->result.err == 0)
-		return TCMU_STS_OK;
-	if (!context->cmd)
-		return TCMU_STS_HW_ERR; /* nobody to tell; the engine remembers a failed flush */
-	return told(disk, context->cmd,
-		    ti_sense_set_result(context->cmd->lib_cmd->sense_buf, request->op,
-					&request->result, disk->facts.block_size));
+	if (request->result.err == 0) {
+		o.answer = context->answer;
+		return o;
+	}
+	if (!context->cmd) {
+		o.status =
+			TCMU_STS_HW_ERR; /* nobody to tell; the engine remembers a failed flush */
+		return o;
+	}
+	if (request->op == TI_REQ_READ && named && !context->core)
+		o.answer = bytes_before_error(disk, request);
+	o.status = ti_sense_set_result(context->cmd->lib_cmd->sense_buf, request->op,
+				       &request->result, disk->facts.block_size);
+	if (!named)
+		ti_sense_drop_information(context->cmd->lib_cmd->sense_buf);
+	o.status = told(disk, context->cmd, o.status);
+	return o;
 }
 
 /*
  * Take requests off @finished: free their contexts, put their commands into @batch, start those who
- * waited.  *@own, if it is among them, is set to NULL and its status to *@own_status.
+ * waited.  *@own, if it is among them, is set to NULL, and *@own_outcome to what became of it.
  */
 static void collect(struct ti_disk *disk, struct ti_request_list *finished, struct batch *batch,
-		    struct ti_context **own, int *own_status)
+		    struct ti_context **own, struct outcome *own_outcome)
 {
 	struct ti_request *request;
 
 	while (batch->count < BATCH && (request = STAILQ_FIRST(finished)) != NULL) {
 		struct ti_context *context = request->owner;
-		int status = status_of(disk, context);
+		struct outcome outcome = outcome_of(disk, context);
 
 		STAILQ_REMOVE_HEAD(finished, link);
 		if (context == &disk->own) {
@@ -252,9 +326,9 @@ static void collect(struct ti_disk *disk, struct ti_request_list *finished, stru
 		}
 		if (context == *own) {
 			*own = NULL;
-			*own_status = status;
+			*own_outcome = outcome;
 		} else if (context->cmd) {
-			leave(batch, context->cmd, status);
+			leave(batch, &outcome);
 		}
 		put_context(disk, context);
 	}
@@ -275,12 +349,13 @@ static bool must_wake(struct ti_disk *disk)
 
 /*
  * Run the engine, complete everything that comes back but @own.  Enters with the lock held, leaves
- * without.  Returns *@own's status, or TCMU_STS_ASYNC_HANDLED if it is still under way.
+ * without.  Returns what became of @own; its status is TCMU_STS_ASYNC_HANDLED if it is still under
+ * way.
  */
-static int run_and_complete(struct ti_disk *disk, struct ti_context *own, bool *any)
+static struct outcome run_and_complete(struct ti_disk *disk, struct ti_context *own, bool *any)
 {
 	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
-	int own_status = TCMU_STS_ASYNC_HANDLED;
+	struct outcome own_outcome = { .status = TCMU_STS_ASYNC_HANDLED };
 	bool wake;
 
 	ti_lun_run(disk->lun, &finished);
@@ -288,17 +363,16 @@ static int run_and_complete(struct ti_disk *disk, struct ti_context *own, bool *
 	for (;;) {
 		struct batch batch = { .count = 0 };
 
-		collect(disk, &finished, &batch, &own, &own_status);
+		collect(disk, &finished, &batch, &own, &own_outcome);
 		wake = must_wake(disk);
 		pthread_mutex_unlock(&disk->lock);
 		if (wake)
 			ti_lun_wake(disk->lun);
 		for (unsigned i = 0; i < batch.count; i++)
-			tcmur_cmd_complete(disk->dev, batch.outcome[i].cmd,
-					   batch.outcome[i].status);
+			complete(disk, &batch.outcome[i]);
 		/* A full batch may have left some in line though there are contexts. */
 		if (STAILQ_EMPTY(&finished) && batch.count < BATCH)
-			return own_status;
+			return own_outcome;
 		pthread_mutex_lock(&disk->lock);
 	}
 }
@@ -327,13 +401,14 @@ static bool may_hold_back(const struct ti_disk *disk, const struct ti_command *c
 	return row && row->cdb_len > 0; /* of the unknown, libtcmu drops some */
 }
 
-/* A decoded command of our own; cmd->done is set.  Returns its status or ..._ASYNC_HANDLED. */
+/* A decoded command of our own; cmd->done is set.  Returns its status or ..._ASYNC_HANDLED; sets
+ * disk->answer. */
 static int hand_in(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_command *command,
 		   bool hold_back)
 {
 	bool detached = command->request.detached, any;
 	struct ti_context *context;
-	int status;
+	struct outcome outcome;
 
 	pthread_mutex_lock(&disk->lock);
 	context = disk->waiting_first ? NULL : take_context(disk, detached ? NULL : cmd);
@@ -350,8 +425,9 @@ static int hand_in(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_
 		return detached ? TCMU_STS_OK : TCMU_STS_ASYNC_HANDLED;
 	}
 	disk->ran = true;
-	status = run_and_complete(disk, detached ? NULL : context, &any);
-	return detached ? TCMU_STS_OK : status;
+	outcome = run_and_complete(disk, detached ? NULL : context, &any);
+	disk->answer = outcome.answer;
+	return detached ? TCMU_STS_OK : outcome.status;
 }
 
 /* A command at first sight.  Returns its status; TCMU_STS_NOT_HANDLED: it is the core's. */
@@ -364,6 +440,7 @@ static int serve(struct ti_disk *disk, struct tcmur_cmd *cmd)
 	if (!row)
 		return TCMU_STS_NOT_HANDLED;
 	status = decode(disk, cmd, row, &command);
+	disk->answer = disk->facts.tells_length ? command.answer : 0;
 	if (status != TI_STS_REQUEST)
 		return status;
 	status = check_ready(disk, cmd);
@@ -391,15 +468,18 @@ int ti_disk_command(struct ti_disk *disk, struct tcmur_cmd *cmd)
 	memset(cmd->lib_cmd->sense_buf, 0, sizeof(cmd->lib_cmd->sense_buf));
 	disk->held_back = false;
 	disk->ran = false;
+	disk->answer = 0;
 	status = serve(disk, cmd);
 	if (owed && !disk->held_back && !disk->ran) {
 		pthread_mutex_lock(&disk->lock);
 		run_and_complete(disk, NULL, &any);
 	}
-	/* Only what hand_in() has carried out has a way to complete itself. */
-	if (!last || !disk->ran || status == TCMU_STS_ASYNC_HANDLED)
+	if (status == TCMU_STS_ASYNC_HANDLED || status == TCMU_STS_NOT_HANDLED)
 		return status;
-	tcmur_cmd_complete(disk->dev, cmd, status); /* see ring.h */
+	/* Only what hand_in() has carried out has a way to complete itself. */
+	if (disk->answer == 0 && (!last || !disk->ran))
+		return status;
+	complete(disk, &(struct outcome){ cmd, status, disk->answer }); /* see ring.h */
 	return TCMU_STS_ASYNC_HANDLED;
 }
 
@@ -412,15 +492,17 @@ int ti_disk_flush(struct ti_disk *disk, struct tcmur_cmd *cmd)
 		return ti_disk_callout(disk, cmd, TI_REQ_FLUSH, NULL, 0, 0, 0);
 	disk->done = cmd->done;
 	undo_disguise(cmd);
+	disk->answer = 0;
 	status = decode(disk, cmd, ti_row_find(cmd->lib_cmd->cdb), &command);
 	if (status == TI_STS_REQUEST)
 		status = hand_in(disk, cmd, &command, false);
 	if (status == TCMU_STS_ASYNC_HANDLED)
 		return TCMU_STS_OK;
 	/* From here OK means "will be completed", so it must be. */
-	if (status == TCMU_STS_OK)
-		tcmur_cmd_complete(disk->dev, cmd, TCMU_STS_OK);
-	return status;
+	if (status != TCMU_STS_OK && disk->answer == 0)
+		return status;
+	complete(disk, &(struct outcome){ cmd, status, disk->answer });
+	return TCMU_STS_OK;
 }
 
 int ti_disk_callout(struct ti_disk *disk, struct tcmur_cmd *cmd, enum ti_req_op op,
@@ -436,6 +518,8 @@ int ti_disk_callout(struct ti_disk *disk, struct tcmur_cmd *cmd, enum ti_req_op 
 	pthread_mutex_lock(&disk->lock);
 	context = take_context(disk, cmd);
 	if (context) {
+		context->answer = 0;
+		context->core = true;
 		context->request.op = op;
 		context->request.flags = flags_for(disk, op, 0);
 		context->request.sector = offset / TI_SECTOR_BYTES;

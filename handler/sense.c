@@ -101,15 +101,20 @@ void ti_sense_to_descriptors(uint8_t *sense)
 	sense[7] = (uint8_t)(p - sense - 8);
 }
 
+/* Only ti_sense_set_lba() writes descriptors itself, for an address that does not fit. */
 void ti_sense_to_fixed(uint8_t *sense)
 {
-	uint8_t from[TI_SENSE_BYTES];
+	if (sense[0] == DESCRIPTOR_CURRENT)
+		ti_sense_set(sense, (enum ti_sense_key)sense[1],
+			     (enum ti_asc)(sense[2] << 8 | sense[3]));
+}
 
-	if (sense[0] != DESCRIPTOR_CURRENT)
-		return;
-	/* Only ti_sense_set_lba() has written it, for an address that does not fit. */
-	memcpy(from, sense, sizeof(from));
-	ti_sense_set(sense, (enum ti_sense_key)from[1], (enum ti_asc)(from[2] << 8 | from[3]));
+void ti_sense_drop_information(uint8_t *sense)
+{
+	ti_sense_to_fixed(sense);
+	if (sense[0] == (FIXED_CURRENT | VALID))
+		ti_sense_set(sense, (enum ti_sense_key)sense[2],
+			     (enum ti_asc)(sense[12] << 8 | sense[13]));
 }
 
 /* One row per cause, or two where it depends on what was asked for. */
@@ -135,6 +140,16 @@ static const struct mapping mappings[] = {
 static bool reads(enum ti_req_op op)
 {
 	return op != TI_REQ_FLUSH && !ti_req_writes(op);
+}
+
+bool ti_sense_may_name_block(const struct ti_request *request, bool sends)
+{
+	if (request->result.sector == request->sector ||
+	    request->result.cause == TI_CAUSE_MISCOMPARE)
+		return true;
+	if (request->op == TI_REQ_READ)
+		return sends;
+	return !ti_req_writes(request->op) || !(request->flags & (TI_REQ_FUA | TI_REQ_ATOMIC));
 }
 
 /* SBC-4: COMPARE AND WRITE names the first byte of its buffer that differs, VERIFY the block. */

@@ -12,6 +12,7 @@
 #ifndef TI_SENSE_H
 #define TI_SENSE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "error.h"
@@ -35,6 +36,7 @@ enum ti_asc {
 	TI_ASC_NONE = 0x0000,
 	TI_ASC_BECOMING_READY = 0x0401,
 	TI_ASC_WRITE_ERROR = 0x0c00,
+	TI_ASC_INVALID_FIELD_IN_INFORMATION_UNIT = 0x0e03,
 	TI_ASC_UNRECOVERED_READ_ERROR = 0x1100,
 	TI_ASC_MISCOMPARE = 0x1d00,
 	TI_ASC_PARAMETER_LIST_LENGTH = 0x1a00,
@@ -59,6 +61,16 @@ int ti_sense_set_lba(uint8_t *sense, enum ti_sense_key key, enum ti_asc asc, uin
  * of the CDB, or of the parameter list for TI_ASC_INVALID_FIELD_IN_PARAMETERS.
  */
 int ti_sense_set_field(uint8_t *sense, enum ti_asc asc, unsigned byte, int bit);
+
+/**
+ * May the sense data of a request that failed name the bad block?  Initiators take what lies before
+ * it for done (Linux' sd completes that part of the request).  A read's must then be sent along,
+ * which @sends says; a write that was to be durable, or all or nothing, is never done in part.
+ */
+bool ti_sense_may_name_block(const struct ti_request *request, bool sends);
+
+/** Take the address out of what ti_sense_set_lba() has written. */
+void ti_sense_drop_information(uint8_t *sense);
 
 /** From fixed to descriptor format, with all that it holds; nothing happens to the latter. */
 void ti_sense_to_descriptors(uint8_t *sense);

@@ -385,10 +385,16 @@ void sim_age(struct sim_lun *l)
 
 bool sim_holds(const struct sim_lun *l, const struct sim_req *r, uint32_t version)
 {
+	return sim_holds_first(l, r, r->count, version);
+}
+
+bool sim_holds_first(const struct sim_lun *l, const struct sim_req *r, uint32_t count,
+		     uint32_t version)
+{
 	struct ti_iov_cursor cursor = ti_iov_cursor(r->iov, r->req.iov_count);
 	uint8_t block[4096], want[4096];
 
-	for (uint32_t n = 0; n < r->count; n++) {
+	for (uint32_t n = 0; n < count; n++) {
 		ti_iov_copy_out(&cursor, block, l->geo.block_size);
 		sim_content(l, r->block + n, version, want);
 		if (memcmp(block, want, l->geo.block_size) != 0)

@@ -131,6 +131,9 @@ void sim_content(const struct sim_lun *l, uint32_t block, uint32_t version, uint
 
 /* Does the memory of a read hold this version of all its blocks? */
 bool sim_holds(const struct sim_lun *l, const struct sim_req *r, uint32_t version);
+/* Of its first @count blocks? */
+bool sim_holds_first(const struct sim_lun *l, const struct sim_req *r, uint32_t count,
+		     uint32_t version);
 /* The block on a data device, the tag on a metadata device (sim_contents() or sim_durable()). */
 bool sim_has_data(const struct sim_lun *l, const uint8_t *data, uint32_t block, uint32_t version);
 bool sim_has_tag(const struct sim_lun *l, const uint8_t *meta, uint32_t block, uint32_t version);

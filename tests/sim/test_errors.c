@@ -241,6 +241,91 @@ static void healed_read_is_still_verified(void **state)
 	sim_lun_free(l);
 }
 
+/* What an initiator takes for good, whatever else is wrong behind it. */
+static void blocks_before_a_bad_one_are_read(size_t shift)
+{
+	struct sim_lun *l = sim_lun_new(&(struct sim_lun_options){ .lun.max_part_bytes = 4096 });
+	struct sim_req *r = sim_prepare(l, TI_REQ_READ, 0, 16, 0);
+
+	sim_ok(l, sim_write(l, 0, 16, 1));
+	damage_data(l, 11);
+	sim_scatter(r, 16 * 512, shift);
+	sim_bad(l, sim_submit(l, r), -EILSEQ, TI_CAUSE_TAG_MISMATCH, 11);
+	assert_true(sim_holds_first(l, r, 11, 1));
+	sim_lun_free(l);
+}
+
+static void blocks_before_a_mismatch_are_read(void **state)
+{
+	(void)state;
+	blocks_before_a_bad_one_are_read(0);
+}
+
+static void blocks_before_a_mismatch_are_read_behind_a_bounce_buffer(void **state)
+{
+	(void)state;
+	blocks_before_a_bad_one_are_read(8);
+}
+
+static void blocks_before_an_unreadable_one_are_read_and_verified(void **state)
+{
+	struct sim_lun *l = sim_lun_new(NULL);
+	struct sim_req *r;
+
+	(void)state;
+	sim_ok(l, sim_write(l, 0, 16, 1));
+	sim_fail(l, TI_DATA, TI_IO_READ, 12 * 512, SIM_FOR_EVER);
+	r = sim_read(l, 0, 16);
+	sim_bad(l, r, -EIO, TI_CAUSE_DATA_IO, 12);
+	assert_true(sim_holds_first(l, r, 12, 1));
+	damage_data(l, 7);
+	sim_bad(l, sim_read(l, 0, 16), -EILSEQ, TI_CAUSE_TAG_MISMATCH, 7);
+	sim_lun_free(l);
+}
+
+static void blocks_before_one_without_a_tag_are_verified(void **state)
+{
+	struct sim_lun *l = sim_lun_new(NULL);
+	struct sim_req *r;
+
+	(void)state;
+	sim_ok(l, sim_write(l, 1000, 24, 1));
+	sim_fail(l, TI_META, TI_IO_READ, l->geo.tag_offset + 4096, 2);
+	r = sim_read(l, 1000, 100);
+	sim_bad(l, r, -EIO, TI_CAUSE_META_IO, 1024);
+	assert_true(sim_holds_first(l, r, 24, 1));
+	damage_data(l, 1010);
+	sim_bad(l, sim_read(l, 1000, 100), -EILSEQ, TI_CAUSE_TAG_MISMATCH, 1010);
+	sim_lun_free(l);
+}
+
+static void first_trouble_is_named_whichever_device_has_it(void **state)
+{
+	struct sim_lun *l = sim_lun_new(NULL);
+
+	(void)state;
+	/* Block 1024 has no tag; an unreadable one before it, and then behind it. */
+	sim_reads(l, 1000, 1, 0);
+	sim_fail(l, TI_META, TI_IO_READ, l->geo.tag_offset + 4096, 2);
+	sim_fail(l, TI_DATA, TI_IO_READ, 1020 * 512, 3);
+	sim_bad(l, sim_read(l, 1000, 100), -EIO, TI_CAUSE_DATA_IO, 1020);
+	sim_fail(l, TI_DATA, TI_IO_READ, 1030 * 512, SIM_FOR_EVER);
+	sim_bad(l, sim_read(l, 1021, 79), -EIO, TI_CAUSE_META_IO, 1024);
+	sim_lun_free(l);
+}
+
+/* No tag of the part is stored, so none of its blocks may count as written. */
+static void write_without_tags_counts_from_the_parts_first_block(void **state)
+{
+	struct sim_lun *l = sim_lun_new(NULL);
+
+	(void)state;
+	sim_reads(l, 1000, 1, 0);
+	sim_fail(l, TI_META, TI_IO_READ, l->geo.tag_offset + 4096, 1);
+	sim_bad(l, sim_write(l, 1000, 100, 1), -EIO, TI_CAUSE_META_IO, 1000);
+	sim_lun_free(l);
+}
+
 static void tag_read_error_names_the_first_block_without_a_tag(void **state)
 {
 	struct sim_lun *l = sim_lun_new(NULL);
@@ -404,6 +489,12 @@ int main(void)
 		cmocka_unit_test(first_of_two_unreadable_blocks_is_named),
 		cmocka_unit_test(passing_read_error_is_healed_by_reading_again),
 		cmocka_unit_test(healed_read_is_still_verified),
+		cmocka_unit_test(blocks_before_a_mismatch_are_read),
+		cmocka_unit_test(blocks_before_a_mismatch_are_read_behind_a_bounce_buffer),
+		cmocka_unit_test(blocks_before_an_unreadable_one_are_read_and_verified),
+		cmocka_unit_test(blocks_before_one_without_a_tag_are_verified),
+		cmocka_unit_test(first_trouble_is_named_whichever_device_has_it),
+		cmocka_unit_test(write_without_tags_counts_from_the_parts_first_block),
 		cmocka_unit_test(tag_read_error_names_the_first_block_without_a_tag),
 		cmocka_unit_test(tag_read_error_is_named_by_its_first_line_whatever_fails_first),
 		cmocka_unit_test(tags_that_could_not_be_read_are_read_again_by_the_next_request),

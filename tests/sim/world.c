@@ -121,22 +121,37 @@ static void submit(struct world *w, const struct step *step, enum step_op what)
 
 /* --- what comes back --- */
 
-static void check_good_read(struct world *w, const struct op *op)
+/* The first @count blocks that a read has got. */
+static void check_blocks(struct world *w, const struct op *op, uint64_t count)
 {
 	const struct step *step = op->step;
 	bool fua = op->req.flags & TI_REQ_FUA;
 
-	/* Its flush comes first: one that fails later does not concern it. */
-	if (fua && op->was_broken)
-		violation("FUA read succeeded after a failed flush");
 	if (op->req.op != TI_REQ_READ)
 		return;
-	for (uint32_t n = 0; n < step->count; n++) {
+	for (uint32_t n = 0; n < count; n++) {
 		uint32_t seen = model_judge_read(&w->model, step->block + n, op->newest,
 						 op->buf + (size_t)n * w->model.block_size);
 
 		if (fua)
 			model_durable_seen(&w->model, step->block + n, seen);
+	}
+}
+
+/* Nothing is said of a read that failed but this: what lies before the place that it names is good.
+ * A flush has no place, and names the first. */
+static void check_before(struct world *w, const struct op *op)
+{
+	const struct ti_result *res = &op->req.result;
+
+	switch (res->cause) {
+	case TI_CAUSE_TAG_MISMATCH:
+	case TI_CAUSE_DATA_IO:
+	case TI_CAUSE_META_IO:
+		check_blocks(w, op, (res->sector - op->req.sector) / w->sectors_per_block);
+		break;
+	default:
+		break;
 	}
 }
 
@@ -147,7 +162,10 @@ static void check_read(struct world *w, const struct op *op)
 
 	w->counts->reads++;
 	if (res->err == 0) {
-		check_good_read(w, op);
+		/* Its flush comes first: one that fails later does not concern it. */
+		if (fua && op->was_broken)
+			violation("FUA read succeeded after a failed flush");
+		check_blocks(w, op, op->step->count);
 		return;
 	}
 	w->read_failures++; /* both devices may have failed: any cause will do */
@@ -157,6 +175,7 @@ static void check_read(struct world *w, const struct op *op)
 		return; /* its flush may have failed, which is no sector's fault */
 	if (res->sector < op->req.sector || res->sector >= op->req.sector + op->req.sectors)
 		violation("error at sector %" PRIu64 " outside of the request", res->sector);
+	check_before(w, op);
 	if (res->cause == TI_CAUSE_TAG_MISMATCH) {
 		w->counts->mismatches++;
 		(void)model_judge_read(&w->model, (uint32_t)(res->sector / w->sectors_per_block),

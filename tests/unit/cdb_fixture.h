@@ -174,6 +174,12 @@ static inline void expect_sense(struct fixture *f, uint8_t key, uint16_t asc)
 	assert_int_equal(f->sense[12] << 8 | f->sense[13], asc);
 }
 
+/* The buffer is not as long as the CDB says. */
+static inline void expect_bad_buffer(struct fixture *f)
+{
+	expect_sense(f, 5, 0x0e03);
+}
+
 /* ILLEGAL REQUEST, INVALID FIELD IN CDB, pointing at @byte. */
 static inline void expect_bad_field(struct fixture *f, unsigned byte)
 {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libtcmu.h"
 #include "libtcmu_common.h"
 #include "libtcmu_log.h"
 #include "target_core_user_local.h"
@@ -16,6 +17,10 @@
 #define RING_ENTRIES 16U
 #define ENTRY_BYTES  128U
 #define CDB_BYTES    16U
+
+/* The kernel's, newer than the runner's header. */
+#define CAP_READ_LEN   (1U << 1)
+#define UFLAG_READ_LEN 0x2
 
 struct ring {
 	struct tcmu_mailbox mailbox;
@@ -32,6 +37,7 @@ struct tcmu_device {
 	bool write_cache, solid_state, fenced;
 	void *private;
 
+	struct tcmur_device runner; /* what the handler may know of it */
 	pthread_mutex_t lock;
 	pthread_cond_t completed;
 	unsigned outstanding;
@@ -91,13 +97,26 @@ struct tcmu_device *fake_device(const char *cfgstring, uint32_t block_size, uint
 	dev->max_xfer_len = 2048;
 	pthread_mutex_init(&dev->lock, NULL);
 	pthread_cond_init(&dev->completed, NULL);
+	dev->runner.dev = dev;
+	pthread_spin_init(&dev->runner.lock, 0);
+	pthread_mutex_init(&dev->runner.track_queue.track_lock, NULL);
+	list_head_init(&dev->runner.cmds_list);
 	return dev;
+}
+
+void *tcmu_dev_get_private(struct tcmu_device *dev)
+{
+	return &dev->runner;
 }
 
 void fake_device_free(struct tcmu_device *dev)
 {
 	if (dev->outstanding)
 		die("a device goes away with commands under way");
+	if (dev->runner.track_queue.tracked_aio_ops || !list_empty(&dev->runner.cmds_list))
+		die("a command was completed, but not for the runner");
+	pthread_mutex_destroy(&dev->runner.track_queue.track_lock);
+	pthread_spin_destroy(&dev->runner.lock);
 	pthread_cond_destroy(&dev->completed);
 	pthread_mutex_destroy(&dev->lock);
 	free(dev->ring);
@@ -125,6 +144,7 @@ void fake_ring(struct tcmu_device *dev)
 	mailbox = &dev->ring->mailbox;
 	mailbox->cmdr_off = offsetof(struct ring, entry);
 	mailbox->cmdr_size = sizeof(dev->ring->entry);
+	mailbox->flags = CAP_READ_LEN;
 	/* As on a device that has been in use. */
 	mailbox->cmd_head = 5 * ENTRY_BYTES;
 	mailbox->cmd_tail = 5 * ENTRY_BYTES;
@@ -329,16 +349,39 @@ static struct runner_command *runner_command(struct tcmur_cmd *cmd)
 	return (struct runner_command *)(void *)cmd;
 }
 
-/* What tcmulib_command_complete() and free() do. */
-static void complete(struct tcmu_device *dev, struct tcmur_cmd *cmd, int status)
+/*
+ * What the kernel makes of a response: the command is the entry's, and so is the length.  Entries
+ * are looked at one by one, so the tail is where the kernel is, too.
+ */
+static void respond(struct tcmu_device *dev, uint16_t id, struct fake_command *fake)
 {
-	struct runner_command *rc = runner_command(cmd);
+	struct tcmu_mailbox *mailbox = &dev->ring->mailbox;
+	struct tcmu_cmd_entry *entry;
+
+	do {
+		if (mailbox->cmd_tail == mailbox->cmd_head)
+			die("a response, but no command in the ring");
+		entry = (void *)dev->ring->entry[mailbox->cmd_tail / ENTRY_BYTES];
+		mailbox->cmd_tail = (mailbox->cmd_tail + ENTRY_BYTES) % mailbox->cmdr_size;
+	} while (tcmu_hdr_get_op(entry->hdr.len_op) != TCMU_OP_CMD);
+	entry->hdr.cmd_id = id;
+	if (!(entry->hdr.uflags & UFLAG_READ_LEN) || !entry->rsp.__pad3)
+		fake->answer = fake->status == TCMU_STS_OK ? fake->len : 0;
+	else
+		fake->answer = entry->rsp.__pad3;
+}
+
+void tcmulib_command_complete(struct tcmu_device *dev, struct tcmulib_cmd *lib, int status)
+{
+	struct runner_command *rc = runner_command(lib->hm_private);
 	struct fake_command *fake = rc->fake;
 
 	pthread_mutex_lock(&dev->lock);
 	if (fake->done)
 		die("a command was completed twice");
 	fake->status = status;
+	if (dev->ring)
+		respond(dev, lib->cmd_id, fake);
 	memcpy(fake->sense, rc->lib.sense_buf, sizeof(fake->sense));
 	memset(rc, 0xdd, sizeof(*rc));
 	free(rc);
@@ -348,9 +391,43 @@ static void complete(struct tcmu_device *dev, struct tcmur_cmd *cmd, int status)
 	pthread_mutex_unlock(&dev->lock);
 }
 
+void tcmulib_processing_complete(struct tcmu_device *dev)
+{
+	(void)dev;
+}
+
+/* What tcmur_tcmulib_cmd_complete() does. */
+static void complete(struct tcmu_device *dev, struct tcmur_cmd *cmd, int status)
+{
+	pthread_spin_lock(&dev->runner.lock);
+	list_del(&cmd->cmds_list_entry);
+	tcmulib_command_complete(dev, cmd->lib_cmd, status);
+	pthread_spin_unlock(&dev->runner.lock);
+}
+
+static void track(struct tcmu_device *dev)
+{
+	struct tcmu_track_aio *queue = &dev->runner.track_queue;
+
+	pthread_mutex_lock(&queue->track_lock);
+	queue->tracked_aio_ops++;
+	pthread_mutex_unlock(&queue->track_lock);
+}
+
+static void untrack(struct tcmu_device *dev)
+{
+	struct tcmu_track_aio *queue = &dev->runner.track_queue;
+
+	pthread_mutex_lock(&queue->track_lock);
+	if (queue->tracked_aio_ops-- == 0)
+		die("more commands have ended than were begun");
+	pthread_mutex_unlock(&queue->track_lock);
+}
+
 static void generic_done(struct tcmu_device *dev, struct tcmur_cmd *cmd, int status)
 {
 	complete(dev, cmd, status);
+	untrack(dev);
 }
 
 void tcmur_cmd_complete(struct tcmu_device *dev, void *data, int status)
@@ -375,6 +452,7 @@ static struct runner_command *make(struct tcmu_device *dev, struct fake_command 
 	memset(rc, 0xa5, sizeof(*rc));
 	memset(&rc->cmd, 0, sizeof(rc->cmd));
 	rc->cmd.lib_cmd = &rc->lib;
+	rc->lib.hm_private = &rc->cmd;
 	rc->fake = fake;
 	memcpy(rc->cdb, fake->cdb, sizeof(rc->cdb));
 	memset(rc->cdb + cdb_length(fake->cdb[0]), 0xee, 16 - cdb_length(fake->cdb[0]));
@@ -390,6 +468,9 @@ static struct runner_command *make(struct tcmu_device *dev, struct fake_command 
 	pthread_mutex_lock(&dev->lock);
 	dev->outstanding++;
 	pthread_mutex_unlock(&dev->lock);
+	pthread_spin_lock(&dev->runner.lock);
+	list_add_tail(&dev->runner.cmds_list, &rc->cmd.cmds_list_entry);
+	pthread_spin_unlock(&dev->runner.lock);
 	return rc;
 }
 
@@ -406,10 +487,14 @@ static int core(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 		if (dev->fenced)
 			return TCMU_STS_FENCED;
 		cmd->done = generic_done;
+		track(dev);
 		set_inside(false);
 		status = registered->flush(dev, cmd);
 		set_inside(true);
-		return status ? status : TCMU_STS_ASYNC_HANDLED;
+		if (!status)
+			return TCMU_STS_ASYNC_HANDLED;
+		untrack(dev);
+		return status;
 	default:
 		return TCMU_STS_NOT_HANDLED;
 	}
@@ -420,9 +505,12 @@ static void process(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 	bool before = set_inside(true);
 	int status;
 
+	track(dev);
 	set_inside(false);
 	status = registered->handle_cmd(dev, cmd);
 	set_inside(true);
+	if (status != TCMU_STS_ASYNC_HANDLED)
+		untrack(dev);
 	if (status == TCMU_STS_NOT_HANDLED)
 		status = core(dev, cmd);
 	if (status != TCMU_STS_ASYNC_HANDLED)
@@ -557,9 +645,10 @@ int fake_core_flush(struct tcmu_device *dev)
 	int status;
 
 	cmd->done = generic_done;
+	track(dev);
 	status = registered->flush(dev, cmd);
 	if (status != TCMU_STS_OK)
-		complete(dev, cmd, status);
+		generic_done(dev, cmd, status);
 	fake_wait(dev, &fake);
 	return fake.status;
 }

@@ -26,6 +26,7 @@ struct fake_command {
 	bool done;
 	int status; /* TCMU_STS_* */
 	uint8_t sense[SENSE_BUFFERSIZE];
+	size_t answer; /* bytes of the buffer that the initiator has got; needs a ring */
 };
 
 /** A device as it is before ->open(). */

@@ -120,7 +120,7 @@ static void blocks_of_4096_are_counted_as_such(void **state)
 	run(f, CDB(0x2a, 0, 0, 0, 0, 7, 0, 0, 3, 0), NULL, 3 * 4096);
 	expect_request(f, TI_REQ_WRITE, 0, 7, 3);
 	run(f, CDB(0x2a, 0, 0, 0, 0, 7, 0, 0, 3, 0), NULL, 3 * 512);
-	expect_bad_field(f, 7);
+	expect_bad_buffer(f);
 }
 
 static void protection_information_is_refused(void **state)
@@ -200,16 +200,51 @@ static void a_buffer_of_another_length_is_refused(void **state)
 
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
 		run(f, CDB(0x28, 0, 0, 0, 0, 9, 0, 0, 2, 0), NULL, lengths[i]);
-		expect_bad_field(f, 7);
+		expect_bad_buffer(f);
 		run(f, CDB(0x2a, 0, 0, 0, 0, 9, 0, 0, 2, 0), NULL, lengths[i]);
-		expect_bad_field(f, 7);
+		expect_bad_buffer(f);
 		run(f, CDB(0x0a, 0, 0, 9, 2, 0), NULL, lengths[i]);
-		expect_bad_field(f, 4);
+		expect_bad_buffer(f);
 		run(f, CDB(0xaa, 0, 0, 0, 0, 9, 0, 0, 0, 2, 0, 0), NULL, lengths[i]);
-		expect_bad_field(f, 6);
+		expect_bad_buffer(f);
 		run(f, CDB(0x8a, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 2, 0, 0), NULL, lengths[i]);
-		expect_bad_field(f, 10);
+		expect_bad_buffer(f);
 	}
+}
+
+static void a_read_may_have_a_longer_buffer_if_that_can_be_told(void **state)
+{
+	struct fixture *f = *state;
+
+	f->facts.tells_length = true;
+	run(f, CDB(0x28, 0, 0, 0, 0, 9, 0, 0, 2, 0), NULL, 1025);
+	expect_request(f, TI_REQ_READ, 0, 9, 2);
+	run(f, CDB(0x28, 0, 0, 0, 0, 9, 0, 0, 2, 0), NULL, 1023);
+	expect_bad_buffer(f);
+	run(f, CDB(0x2a, 0, 0, 0, 0, 9, 0, 0, 2, 0), NULL, 1025);
+	expect_bad_buffer(f);
+	run(f, CDB(0x2f, 0x02, 0, 0, 0, 9, 0, 0, 2, 0), NULL, 1025);
+	expect_bad_buffer(f);
+}
+
+/* What is data and what is not, by the smallest of answer, allocation length and buffer. */
+static void an_answer_tells_its_length_if_the_buffer_is_longer(void **state)
+{
+	struct fixture *f = *state;
+
+	run(f, CDB(0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0), NULL, 100);
+	assert_true(f->command.answered);
+	assert_int_equal(f->command.answer, 8);
+	run(f, CDB(0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0), NULL, 8);
+	assert_int_equal(f->command.answer, 0);
+	run(f, CDB(0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0), NULL, 4);
+	assert_int_equal(f->command.answer, 0);
+	run(f, CDB(0x12, 0, 0, 0, 5, 0), NULL, 255);
+	assert_int_equal(f->command.answer, 5);
+	run(f, CDB(0x12, 0, 0, 0, 0, 0), NULL, 255);
+	assert_int_equal(f->command.answer, 0);
+	run(f, CDB(0x00, 0, 0, 0, 0, 0), NULL, 255);
+	assert_false(f->command.answered);
 }
 
 static void write_same_repeats_a_block(void **state)
@@ -231,9 +266,9 @@ static void write_same_repeats_a_block(void **state)
 	run(f, CDB(0x41, 0, 0, 0, 0x03, 0xe7, 0, 0, 2, 0), NULL, 512);
 	expect_out_of_range(f, 1000);
 	run(f, CDB(0x41, 0, 0, 0, 0, 9, 0, 0, 2, 0), NULL, 0);
-	expect_bad_field(f, 7);
+	expect_bad_buffer(f);
 	run(f, CDB(0x41, 0, 0, 0, 0, 9, 0, 0, 2, 0), NULL, 1024);
-	expect_bad_field(f, 7);
+	expect_bad_buffer(f);
 }
 
 static void write_same_without_data_writes_zeroes(void **state)
@@ -283,7 +318,7 @@ static void write_same_repeats_a_block_of_several_integrity_blocks(void **state)
 	expect_request(f, TI_REQ_WRITE_SAME, 0, 9, 2);
 	assert_ptr_equal(f->command.request.iov, f->iov);
 	run(f, CDB(0x41, 0, 0, 0, 0, 9, 0, 0, 2, 0), NULL, 512);
-	expect_bad_field(f, 7);
+	expect_bad_buffer(f);
 	/* Without data, a block of zeroes is enough. */
 	run(f, CDB(0x93, 0x01, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 3, 0, 0), NULL, 0);
 	expect_request(f, TI_REQ_WRITE_SAME, 0, 9, 3);
@@ -597,6 +632,8 @@ int main(void)
 		TEST(an_address_beyond_32_bits_is_reported_whole),
 		TEST(nothing_to_transfer_is_fine),
 		TEST(a_buffer_of_another_length_is_refused),
+		TEST(a_read_may_have_a_longer_buffer_if_that_can_be_told),
+		TEST(an_answer_tells_its_length_if_the_buffer_is_longer),
 		TEST(write_same_repeats_a_block),
 		TEST(write_same_without_data_writes_zeroes),
 		TEST(write_same_unmaps_nothing),

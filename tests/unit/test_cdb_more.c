@@ -43,11 +43,11 @@ static void verify_compares_as_bytchk_says(void **state)
 	expect_request(f, TI_REQ_COMPARE, TI_REQ_FUA, 7, 9);
 	assert_ptr_equal(f->command.request.iov, f->iov);
 	run(f, CDB(0x2f, 0x02, 0, 0, 0, 7, 0, 0, 9, 0), NULL, 8 * 512);
-	expect_bad_field(f, 7);
+	expect_bad_buffer(f);
 	run(f, CDB(0x2f, 0x06, 0, 0, 0, 7, 0, 0, 9, 0), NULL, 512);
 	expect_request(f, TI_REQ_COMPARE_SAME, TI_REQ_FUA, 7, 9);
 	run(f, CDB(0x2f, 0x06, 0, 0, 0, 7, 0, 0, 9, 0), NULL, 1024);
-	expect_bad_field(f, 7);
+	expect_bad_buffer(f);
 	run(f, CDB(0x2f, 0x06, 0, 0, 0, 7, 0, 0, 0, 0), NULL, 0);
 	expect_ok(f);
 	run(f, CDB(0x2f, 0x04, 0, 0, 0, 7, 0, 0, 9, 0), NULL, 0);
@@ -67,7 +67,7 @@ static void write_and_verify_is_one_request(void **state)
 	run(f, CDB(0x2e, 0x06, 0, 0, 0, 7, 0, 0, 9, 0), NULL, 9 * 512);
 	expect_bad_field(f, 1);
 	run(f, CDB(0x2e, 0, 0, 0, 0, 7, 0, 0, 9, 0), NULL, 10 * 512);
-	expect_bad_field(f, 7);
+	expect_bad_buffer(f);
 	run(f, CDB(0x2e, 0, 0, 0, 0, 7, 0, 0, 0, 0), NULL, 0);
 	expect_ok(f);
 }
@@ -81,7 +81,7 @@ static void compare_and_write_has_two_buffers_in_one(void **state)
 	run(f, CDB(0x89, 0x18, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 255, 0, 0), NULL, 510 * 512);
 	expect_request(f, TI_REQ_COMPARE_AND_WRITE, TI_REQ_FUA, 7, 255);
 	run(f, CDB(0x89, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 5, 0, 0), NULL, 5 * 512);
-	expect_bad_field(f, 13);
+	expect_bad_buffer(f);
 	run(f, CDB(0x89, 0, 0, 0, 0, 0, 0, 0, 3, 0xe6, 0, 0, 0, 3, 0, 0), NULL, 6 * 512);
 	expect_out_of_range(f, 1000);
 	run(f, CDB(0x89, 0x40, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 5, 0, 0), NULL, 10 * 512);

@@ -17,101 +17,9 @@
 
 #include <cmocka.h>
 
-#include "fake_tcmu.h"
-#include "file_pair.h"
+#include "disk_fixture.h"
 
-int handler_init(void);
-
-#define BYTES	 (4U << 20)
 #define MAX_DATA (256U * 512U)
-
-/* Set by main() before each group. */
-static const char *backend_option;
-
-struct fixture {
-	struct file_pair pair;
-	struct tcmu_device *dev;
-	struct ti_disk *disk;
-	uint32_t block_size;
-	bool ring; /* there is one to look into */
-};
-
-static void open_with(struct fixture *f, uint32_t integrity_block, uint32_t block_size,
-		      unsigned contexts)
-{
-	struct ti_error error = { 0 };
-	struct ti_config config;
-
-	file_pair_make(&f->pair, integrity_block, BYTES, backend_option);
-	f->block_size = block_size;
-	f->dev = fake_device(f->pair.config, block_size, f->pair.bytes);
-	if (f->ring)
-		fake_ring(f->dev);
-	assert_int_equal(ti_config_parse(f->pair.config, &config, &error), 0);
-	if (ti_disk_open(f->dev, &config, contexts, &f->disk, &error))
-		fail_msg("%s", error.text);
-	tcmur_dev_set_private(f->dev, f->disk);
-}
-
-static int set_up(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	if (!fake_handler())
-		assert_int_equal(handler_init(), 0);
-	fake_log_clear();
-	*state = f;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct fixture *f = *state;
-
-	if (f->disk)
-		assert_int_equal(ti_disk_close(f->disk), 0);
-	if (f->dev)
-		fake_device_free(f->dev);
-	file_pair_remove(&f->pair);
-	free(f);
-	return 0;
-}
-
-static struct fixture *opened(void **state, unsigned contexts)
-{
-	struct fixture *f = *state;
-
-	open_with(f, 512, 512, contexts);
-	return f;
-}
-
-/* --- commands --- */
-
-static void rw(struct fake_command *c, uint8_t opcode, uint32_t lba, uint16_t blocks, void *data,
-	       size_t len)
-{
-	*c = (struct fake_command){ .cdb = { opcode }, .data = data, .len = len };
-	ti_put_be32(c->cdb + 2, lba);
-	ti_put_be16(c->cdb + 7, blocks);
-}
-
-static int run_rw(struct fixture *f, uint8_t opcode, uint32_t lba, uint16_t blocks, void *data)
-{
-	struct fake_command c;
-
-	rw(&c, opcode, lba, blocks, data, (size_t)blocks * f->block_size);
-	return fake_run(f->dev, &c);
-}
-
-#define READ_10	 0x28
-#define WRITE_10 0x2a
-#define SYNC_10	 0x35
-
-static void fill(uint8_t *data, size_t len, unsigned seed)
-{
-	for (size_t i = 0; i < len; i++)
-		data[i] = (uint8_t)(rand_r(&seed) >> 8);
-}
 
 static void what_is_written_is_read(void **state)
 {
@@ -494,49 +402,6 @@ static void callouts_are_checked(void **state)
 	assert_int_equal(fake_compound(f->dev, block, 100, 1, &depth), TCMU_STS_RANGE);
 }
 
-/* --- errors --- */
-
-static void a_damaged_block_is_reported_by_its_address(void **state)
-{
-	struct fixture *f = opened(state, 0);
-	uint8_t data[32 * 512];
-	struct fake_command c;
-
-	fill(data, sizeof(data), 6);
-	assert_int_equal(run_rw(f, WRITE_10, 100, 32, data), TCMU_STS_OK);
-	assert_int_equal(run_rw(f, SYNC_10, 0, 0, NULL), TCMU_STS_OK);
-	file_pair_damage(f->pair.data, 117 * 512 + 3, 1);
-	for (unsigned i = 0; i < 2; i++) {
-		rw(&c, READ_10, 100, 32, data, sizeof(data));
-		assert_int_equal(fake_run(f->dev, &c), TCMU_STS_PASSTHROUGH_ERR);
-		assert_int_equal(c.sense[0], 0xf0);
-		assert_int_equal(c.sense[2], 3);
-		assert_int_equal(ti_be32(c.sense + 3), 117);
-		assert_int_equal(c.sense[12], 0x11);
-	}
-	/* The LUN goes on, and writing mends. */
-	assert_int_equal(run_rw(f, READ_10, 100, 17, data), TCMU_STS_OK);
-	assert_int_equal(run_rw(f, READ_10, 118, 14, data), TCMU_STS_OK);
-	assert_int_equal(run_rw(f, WRITE_10, 117, 1, data), TCMU_STS_OK);
-	assert_int_equal(run_rw(f, READ_10, 100, 32, data), TCMU_STS_OK);
-	assert_true(fake_logged("tag mismatch"));
-}
-
-static void addresses_in_sense_data_count_blocks_of_the_lun(void **state)
-{
-	struct fixture *f = *state;
-	uint8_t data[4 * 4096];
-	struct fake_command c;
-
-	open_with(f, 512, 4096, 0);
-	fill(data, sizeof(data), 7);
-	assert_int_equal(run_rw(f, WRITE_10, 8, 4, data), TCMU_STS_OK);
-	file_pair_damage(f->pair.data, 10 * 4096 + 512 * 5, 1);
-	rw(&c, READ_10, 8, 4, data, sizeof(data));
-	assert_int_equal(fake_run(f->dev, &c), TCMU_STS_PASSTHROUGH_ERR);
-	assert_int_equal(ti_be32(c.sense + 3), 10);
-}
-
 static void write_same_of_a_larger_block_is_tagged_right(void **state)
 {
 	struct fixture *f = *state;
@@ -732,13 +597,8 @@ static void mixed_commands_in_the_ring_all_come_back(void **state)
 	}
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
-	/* Mode direct, for some damage a block that they have written. */
-	static const char *const backends[] = { ";backend=threads;mode=direct",
-						";backend=auto;mode=direct" };
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_written_is_read),
 		TEST(compare_and_write_tells_where_it_differs),
@@ -758,8 +618,6 @@ int main(void)
 		TEST(compound_commands_need_no_stack),
 		TEST(callouts_without_a_context_are_put_off),
 		TEST(callouts_are_checked),
-		TEST(a_damaged_block_is_reported_by_its_address),
-		TEST(addresses_in_sense_data_count_blocks_of_the_lun),
 		TEST(write_same_of_a_larger_block_is_tagged_right),
 		TEST(the_command_thread_may_be_cancelled_at_any_time),
 		TEST(flushes_in_the_ring_share_a_round),
@@ -767,12 +625,6 @@ int main(void)
 		TEST(flushes_without_a_context_are_not_held_back),
 		TEST(mixed_commands_in_the_ring_all_come_back),
 	};
-	int failed = 0;
 
-	for (size_t i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
-		backend_option = backends[i];
-		printf("%s\n", backends[i] + 1);
-		failed += cmocka_run_group_tests(tests, NULL, NULL);
-	}
-	return failed;
+	return RUN_TESTS(tests);
 }

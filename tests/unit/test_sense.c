@@ -147,6 +147,49 @@ static void a_closing_lun_is_busy(void **state)
 	assert_int_equal(ti_sense_set_result(sense, TI_REQ_READ, &result, 512), TCMU_STS_BUSY);
 }
 
+static void a_block_is_named_only_if_those_before_it_are_done(void **state)
+{
+	struct ti_request r = { .op = TI_REQ_READ, .sector = 8, .result.sector = 9 };
+
+	(void)state;
+	r.result.cause = TI_CAUSE_DATA_IO;
+	assert_true(ti_sense_may_name_block(&r, true));
+	assert_false(ti_sense_may_name_block(&r, false));
+	r.op = TI_REQ_VERIFY; /* no data */
+	assert_true(ti_sense_may_name_block(&r, false));
+	r.op = TI_REQ_WRITE;
+	assert_true(ti_sense_may_name_block(&r, false));
+	r.flags = TI_REQ_FUA;
+	assert_false(ti_sense_may_name_block(&r, true));
+	r.flags = TI_REQ_ATOMIC;
+	assert_false(ti_sense_may_name_block(&r, true));
+	r.op = TI_REQ_COMPARE_AND_WRITE;
+	r.flags = TI_REQ_FUA;
+	r.result.cause = TI_CAUSE_MISCOMPARE;
+	assert_true(ti_sense_may_name_block(&r, true));
+	r.op = TI_REQ_READ;
+	r.result.cause = TI_CAUSE_TAG_MISMATCH;
+	r.result.sector = 8; /* nothing is before it */
+	assert_true(ti_sense_may_name_block(&r, false));
+}
+
+static void an_address_can_be_taken_out(void **state)
+{
+	(void)state;
+	for (unsigned far = 0; far < 2; far++) {
+		ti_sense_set_lba(sense, TI_KEY_MEDIUM_ERROR, TI_ASC_WRITE_ERROR,
+				 far ? UINT64_C(1) << 40 : 77);
+		ti_sense_drop_information(sense);
+		assert_int_equal(sense[0], 0x70);
+		assert_int_equal(sense[2], TI_KEY_MEDIUM_ERROR);
+		assert_int_equal(sense[12] << 8 | sense[13], TI_ASC_WRITE_ERROR);
+		assert_int_equal(sense[3] | sense[4] | sense[5] | sense[6], 0);
+	}
+	ti_sense_set_field(sense, TI_ASC_INVALID_FIELD_IN_CDB, 3, 4);
+	ti_sense_drop_information(sense);
+	assert_int_equal(sense[17], 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -157,6 +200,8 @@ int main(void)
 		cmocka_unit_test_setup(every_cause_has_its_sense_data, dirty),
 		cmocka_unit_test_setup(the_address_counts_blocks_of_the_lun, dirty),
 		cmocka_unit_test_setup(a_closing_lun_is_busy, dirty),
+		cmocka_unit_test_setup(a_block_is_named_only_if_those_before_it_are_done, dirty),
+		cmocka_unit_test_setup(an_address_can_be_taken_out, dirty),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
