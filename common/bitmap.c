@@ -68,6 +68,16 @@ static void mark_stale(struct ti_bitmap *b, struct ti_bit_range range)
 		b->stale[page] = 1;
 }
 
+void ti_bitmap_expect(struct ti_bitmap *b, uint64_t sector, uint64_t sectors)
+{
+	struct ti_bit_range range = regions(b, sector, sectors);
+
+	if (ti_bits_all(b->disk, range))
+		return;
+	ti_bits_set(b->disk, range);
+	mark_stale(b, range);
+}
+
 bool ti_bitmap_gate(struct ti_bitmap *b, struct ti_slot *slot)
 {
 	struct ti_bit_range range = regions(b, slot->sector, slot->sectors);
@@ -77,10 +87,7 @@ bool ti_bitmap_gate(struct ti_bitmap *b, struct ti_slot *slot)
 		ti_bits_set(b->touched, range);
 		return true;
 	}
-	if (!ti_bits_all(b->disk, range)) {
-		ti_bits_set(b->disk, range);
-		mark_stale(b, range);
-	}
+	ti_bitmap_expect(b, slot->sector, slot->sectors);
 	slot->pending = 1;
 	STAILQ_INSERT_TAIL(&b->next, slot, link);
 	b->wanted = true;

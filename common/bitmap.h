@@ -77,6 +77,10 @@ void ti_bitmap_free(struct ti_bitmap *b);
  */
 bool ti_bitmap_gate(struct ti_bitmap *b, struct ti_slot *slot);
 
+/** Let the next round set the bits of these regions, too: slots are going to need them.  io path.
+ */
+void ti_bitmap_expect(struct ti_bitmap *b, uint64_t sector, uint64_t sectors);
+
 /** Something in the region's tags changes by other means than a slot (recalculation).  io path. */
 void ti_bitmap_touch(struct ti_bitmap *b, uint64_t sector, uint64_t sectors);
 

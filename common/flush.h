@@ -54,6 +54,7 @@ struct ti_flusher {
 	unsigned flushing[TI_DEVICES]; /* flushes under way: what they cover is not durable yet */
 	int broken[TI_DEVICES];	       /* errno of the first failed flush, for ever */
 	uint64_t version;	       /* counts completed writes */
+	uint64_t discards;	       /* counts those that the data device has completed */
 	uint64_t round_version;	       /* version when the round under way started */
 	bool running;
 	unsigned pending;	 /* parts of the round not yet finished */

@@ -16,8 +16,9 @@
  *nothing else is written over it.
  *
  * Files: journal_ring.c entries and sections, journal_commit.c, journal_writeout.c,
- *journal_replay.c (load, replay, erase), policy_journal.c (the policy that puts them together);
- *journal_store.c (the memory, which outlives the process), journal_resume.c (its successor).
+ *journal_clear.c (discards), journal_replay.c (load, replay, erase), policy_journal.c (the policy
+ *that puts them together); journal_store.c (the memory, which outlives the process),
+ *journal_resume.c (its successor).
  */
 #ifndef TI_JOURNAL_H
 #define TI_JOURNAL_H
@@ -58,6 +59,11 @@ struct ti_journal_op {
 
 STAILQ_HEAD(ti_journal_ops, ti_journal_op);
 
+/* The least and the largest of some blocks; first > last: there are none. */
+struct ti_journal_span {
+	uint64_t first, last;
+};
+
 struct ti_journal {
 	struct ti_lun *lun;
 	const struct ti_geometry *geo;
@@ -89,6 +95,17 @@ struct ti_journal {
 	/* Slots that wait for entries, in the order of their turns. */
 	struct ti_slot_list want;
 	uint64_t turns;
+
+	/* Discards.  Which block each entry on the medium names, also in sections that are free, or
+	 * filled again and not yet committed; UINT64_MAX: none.  NULL: there are no discards. */
+	uint64_t *medium;
+	struct ti_journal_span *span; /* of each section, what these lie between */
+	size_t medium_bytes, span_bytes;
+	struct ti_slot_list clear;  /* discards that wait for their ranges to be cleared */
+	bool clear_look;	    /* something has happened that may help one of them */
+	bool draining;		    /* one of them needs a write-out */
+	uint64_t discards_flushed;  /* of flusher.discards: durable */
+	uint64_t discards_flushing; /* durable when the commit under way ends well */
 
 	/* Commit. */
 	bool commit_running;
@@ -188,6 +205,9 @@ bool ti_journal_superseded(const struct ti_journal *j, const struct ti_journal_e
 /** The first @count sections of the ring are free. */
 void ti_journal_release(struct ti_journal *j, uint32_t count);
 
+/** The next section of the ring begins to be filled; an open one stays as it is.  One is free. */
+void ti_journal_open_section(struct ti_journal *j);
+
 /** No I/O of the journal's is under way. */
 bool ti_journal_idle(const struct ti_journal *j);
 
@@ -210,6 +230,21 @@ bool ti_journal_commit_run(struct ti_journal *j);
 
 /** Start a write-out if there is a reason, carry on the one under way.  True if anything moved. */
 bool ti_journal_writeout_run(struct ti_journal *j);
+
+/* journal_clear.c */
+
+/** Make room for what the medium's entries name; every one is unused.  Returns 0 or -ENOMEM. */
+int ti_journal_medium_alloc(struct ti_journal *j, bool *locked);
+void ti_journal_medium_free(struct ti_journal *j);
+/** The medium has section @i as it is at @section, in plain text. */
+void ti_journal_medium_set(struct ti_journal *j, uint32_t i, const uint8_t *section);
+
+/** The slot's discard waits until nothing can write to its range any more. */
+void ti_journal_clear(struct ti_journal *j, struct ti_slot *slot);
+/** See what discards wait for.  True if anything moved. */
+bool ti_journal_clear_run(struct ti_journal *j);
+/** Let them all fail. */
+void ti_journal_fail_clear(struct ti_journal *j, const struct ti_result *result);
 
 /* journal_replay.c */
 

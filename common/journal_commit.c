@@ -44,6 +44,7 @@ static void note_committed(struct ti_journal *j, uint32_t i)
 	word.state = TI_SECTION_COMMITTED;
 	word.seq = (uint8_t)((word.seq + 1U) % TI_JOURNAL_SEQS);
 	ti_section_set(j->store, i, word);
+	ti_journal_medium_set(j, i, ti_journal_section(j, i));
 }
 
 static void part_done(struct ti_journal *j)
@@ -76,8 +77,11 @@ static void part_done(struct ti_journal *j)
 						    .cause = dev == TI_DATA ? TI_CAUSE_DATA_FLUSH
 									    : TI_CAUSE_META_FLUSH };
 	tell(j);
-	if (j->commit_failed)
+	j->clear_look = true;
+	if (j->commit_failed) {
 		ti_journal_fail_want(j, &j->commit_result);
+		ti_journal_fail_clear(j, &j->commit_result);
+	}
 }
 
 static void fail(struct ti_journal *j, int err, enum ti_cause cause)
@@ -95,6 +99,8 @@ static void device_flushed(struct ti_io *io)
 		fail(j, io->result, io->dev == TI_DATA ? TI_CAUSE_DATA_FLUSH : TI_CAUSE_META_FLUSH);
 		if (io->dev == TI_META)
 			j->commit_sections_failed = true;
+	} else if (io->dev == TI_DATA) {
+		j->discards_flushed = j->discards_flushing;
 	}
 	part_done(j);
 }
@@ -203,7 +209,12 @@ static void start(struct ti_journal *j)
 		if (wrapped > 0)
 			write_sections(j, 1, 0, wrapped, fua);
 	}
-	if (!STAILQ_EMPTY(&j->now) && j->lun->flusher.dirty[TI_DATA]) {
+	/* A discard is not in the journal: the data device must have it.  A flush of somebody
+	 * else's that is under way may be too early. */
+	j->discards_flushing = j->discards_flushed;
+	if (!STAILQ_EMPTY(&j->now) &&
+	    (j->lun->flusher.dirty[TI_DATA] || j->lun->flusher.discards != j->discards_flushed)) {
+		j->discards_flushing = j->lun->flusher.discards;
 		j->commit_pending++;
 		flush_device(j, TI_DATA);
 	}
@@ -218,9 +229,10 @@ static void start(struct ti_journal *j)
 
 void ti_journal_commit_join(struct ti_journal *j, struct ti_flush_waiter *waiter)
 {
-	/* A data flush that the commit under way has or hasn't sent makes no difference: what the
-	 * journal holds needs none. */
-	if (j->commit_running && j->filled == 0 && j->commit_result.err == 0)
+	/* A data flush that the commit under way has or hasn't sent makes no difference for what
+	 * the journal holds; but it does for discards. */
+	if (j->commit_running && j->filled == 0 && j->commit_result.err == 0 &&
+	    j->lun->flusher.discards == j->discards_flushing)
 		STAILQ_INSERT_TAIL(&j->now, waiter, link);
 	else
 		STAILQ_INSERT_TAIL(&j->next, waiter, link);

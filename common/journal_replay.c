@@ -274,6 +274,7 @@ static void begin(struct ti_journal *j)
 			       (struct ti_section_word){ .state = TI_SECTION_CLEAN,
 							 .seq = (uint8_t)(seq % TI_JOURNAL_SEQS),
 							 .turn = k + 1U });
+		ti_journal_medium_set(j, i, ti_journal_section(j, i));
 	}
 	ti_journal_store_begin(j->store);
 }

@@ -160,6 +160,7 @@ static int compare(struct ti_journal *j, struct ti_error *error)
 			uint8_t *section = buf + k * j->section_bytes;
 
 			ti_seal_decrypt(j->lun->seal, i + k, section);
+			ti_journal_medium_set(j, i + k, section);
 			if (!same_section(j, i + k, section))
 				same = 0;
 		}

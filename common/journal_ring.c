@@ -121,8 +121,8 @@ void ti_journal_copy(const struct ti_journal *j, const struct ti_journal_entry *
 		       entry + ti_journal_last_bytes_offset(s), sizeof(struct ti_le64));
 }
 
-/* Start to fill the next section: no entry used. */
-static void open_section(struct ti_journal *j)
+/* No entry is used. */
+void ti_journal_open_section(struct ti_journal *j)
 {
 	struct ti_section_word word;
 	uint32_t i;
@@ -183,7 +183,7 @@ void ti_journal_insert(struct ti_journal *j, uint64_t block, struct ti_iov_curso
 	struct ti_iov_cursor cursor;
 
 	if (j->filled == 0 || j->fill == j->section_entries)
-		open_section(j);
+		ti_journal_open_section(j);
 	i = ti_journal_ring(j, j->committed + j->committing + j->filled - 1);
 	n = j->fill++;
 	ti_journal_link(j, i, n, block);
@@ -296,6 +296,8 @@ static int allocate(struct ti_journal *j, bool *locked)
 	j->tags = ti_memory_get(j->tags_bytes, locked);
 	if (!j->table || !j->entry || !j->ops || !j->tags)
 		return -ENOMEM;
+	if (j->lun->allow_discards && ti_journal_medium_alloc(j, locked) != 0)
+		return -ENOMEM;
 	for (unsigned i = 0; i < TI_JOURNAL_OPS; i++) {
 		j->ops[i].journal = j;
 		j->ops[i].tags = j->tags + i * (size_t)TI_JOURNAL_TAGS;
@@ -322,6 +324,7 @@ int ti_journal_alloc(struct ti_lun *lun, const char *path, struct ti_journal **j
 	j->sections = lun->geo.journal_sections;
 	j->section_entries = lun->geo.section_entries;
 	STAILQ_INIT(&j->want);
+	STAILQ_INIT(&j->clear);
 	STAILQ_INIT(&j->now);
 	STAILQ_INIT(&j->next);
 	STAILQ_INIT(&j->free_ops);
@@ -357,6 +360,7 @@ void ti_journal_free(struct ti_journal *j)
 {
 	if (j == NULL)
 		return;
+	ti_journal_medium_free(j);
 	ti_memory_put(j->tags, j->tags_bytes);
 	ti_memory_put(j->ops, j->ops_bytes);
 	ti_memory_put(j->entry, j->entry_bytes);

@@ -34,10 +34,13 @@ static void end(struct ti_journal *j)
 	if (!failed)
 		ti_journal_release(j, j->writing);
 	j->writing = 0;
-	if (failed)
+	j->clear_look = true;
+	if (failed) {
 		ti_journal_fail_want(j, &j->writeout_result);
-	else
+		ti_journal_fail_clear(j, &j->writeout_result);
+	} else {
 		ti_journal_serve_want(j);
+	}
 }
 
 static void flushed(struct ti_flush_waiter *waiter, const struct ti_result *result)
@@ -203,8 +206,8 @@ static bool may_start(const struct ti_journal *j)
 {
 	if (j->writeout_running || j->committed == 0 || ti_recalc_holds(&j->lun->recalc))
 		return false;
-	/* After a failure only a slot that wants entries is reason enough, until a tick. */
-	if (!STAILQ_EMPTY(&j->want))
+	/* After a failure only a slot that waits for it is reason enough, until a tick. */
+	if (!STAILQ_EMPTY(&j->want) || j->draining)
 		return true;
 	return !j->writeout_failed &&
 	       (j->writeout_all || ti_journal_free_entries(j) <= j->threshold);

@@ -119,6 +119,11 @@ static void count(struct ti_lun_stats *stats, const struct ti_request *req)
 
 	if (req->op == TI_REQ_FLUSH) {
 		stats->flushes++;
+	} else if (req->op == TI_REQ_DISCARD) {
+		stats->discards++;
+		stats->discarded_sectors += req->sectors;
+	} else if (req->op == TI_REQ_EXTENT) {
+		return; /* of no data */
 	} else if (op->writes) {
 		stats->writes++;
 		stats->written_sectors += req->sectors;
@@ -138,6 +143,8 @@ static void count_failure(struct ti_lun_stats *stats, const struct ti_request *r
 	case TI_CAUSE_TAG_MISMATCH:
 	case TI_CAUSE_DATA_IO:
 	case TI_CAUSE_META_IO:
+		if (req->op == TI_REQ_DISCARD || req->op == TI_REQ_EXTENT)
+			break; /* of no data */
 		if (ti_ops[req->op].writes)
 			stats->failed_writes++;
 		else if (ti_ops[req->op].verifies)
@@ -284,7 +291,7 @@ static bool acceptable(const struct ti_lun *lun, const struct ti_request *req,
 		result->cause = TI_CAUSE_READ_ONLY;
 		return false;
 	}
-	if (!ti_pass_memory_fits(lun, req) ||
+	if (!ti_pass_memory_fits(lun, req) || (req->op == TI_REQ_DISCARD && !lun->allow_discards) ||
 	    ((req->flags & TI_REQ_ATOMIC) &&
 	     (req->op != TI_REQ_WRITE || req->sectors > ti_lun_atomic_sectors(lun)))) {
 		result->err = -EINVAL;
@@ -383,6 +390,11 @@ const struct ti_geometry *ti_lun_geometry(const struct ti_lun *lun)
 bool ti_lun_read_only(const struct ti_lun *lun)
 {
 	return lun->read_only;
+}
+
+bool ti_lun_discards(const struct ti_lun *lun)
+{
+	return lun->allow_discards && !lun->read_only;
 }
 
 uint32_t ti_lun_io_align(const struct ti_lun *lun)

@@ -72,9 +72,10 @@ struct ti_lun_options {
 	/* The name of files on tmpfs, of this pair's own, in which what has been acknowledged
 	 * outlives the process; NULL: none.  See store_file.h.  Used during the open only. */
 	const char *store_path;
-	bool read_only;	  /* writes fail with -EROFS; nothing is ever written */
-	bool defer_start; /* ti_lun_start() is called later */
 	struct ti_event_sink events;
+	bool allow_discards; /* TI_REQ_DISCARD is served, and what it leaves behind can be read */
+	bool read_only;	     /* writes fail with -EROFS; nothing is ever written */
+	bool defer_start;    /* ti_lun_start() is called later */
 };
 
 enum ti_req_op {
@@ -97,6 +98,12 @@ enum ti_req_op {
 	/* A WRITE that is made durable, and then a VERIFY or COMPARE of what was written. */
 	TI_REQ_WRITE_AND_VERIFY,
 	TI_REQ_WRITE_AND_COMPARE,
+	/* The range's content is not needed any more: until it is written again a read of it gives
+	 * whatever the data device has.  iov is not used.  See discard.h. */
+	TI_REQ_DISCARD,
+	/* Which part of the range, from its first sector on, is alike: discarded, or not?  The
+	 * answer is in `extent`, and covers one block at least.  iov is not used. */
+	TI_REQ_EXTENT,
 };
 
 /**
@@ -126,6 +133,10 @@ struct ti_request {
 	 * promised to be durable, or there.
 	 */
 	struct ti_result result;
+	struct {
+		uint64_t sectors;
+		bool discarded;
+	} extent; /* of TI_REQ_EXTENT, if it has not failed */
 
 	/* The engine's. */
 	STAILQ_ENTRY(ti_request) link;
@@ -138,6 +149,7 @@ STAILQ_HEAD(ti_request_list, ti_request);
 struct ti_lun_stats {
 	uint64_t reads, writes, flushes; /* requests completed; one that verifies is a read too */
 	uint64_t verifies;
+	uint64_t discards, discarded_sectors;
 	uint64_t read_sectors, written_sectors, verified_sectors;
 	/* Requests that failed because of a device or a tag. */
 	uint64_t failed_reads, failed_writes, failed_verifies;
@@ -222,6 +234,9 @@ bool ti_lun_read_only(const struct ti_lun *lun);
 
 /** Requests start and end on multiples of this: the block size, or the data device's if larger. */
 uint32_t ti_lun_io_align(const struct ti_lun *lun);
+
+/** Is TI_REQ_DISCARD served (option allow_discards, and the LUN can be written)? */
+bool ti_lun_discards(const struct ti_lun *lun);
 
 /** Does such a request change what the LUN holds? */
 bool ti_req_writes(enum ti_req_op op);

@@ -48,6 +48,9 @@ enum ti_pass {
 	TI_PASS_COMPARE,
 	TI_PASS_OR, /* into the request's memory */
 	TI_PASS_WRITE,
+	TI_PASS_FORGET,	 /* tags become the discard filler */
+	TI_PASS_DISCARD, /* the data device may forget */
+	TI_PASS_LOOK,	 /* at the tags only: TI_REQ_EXTENT */
 };
 
 #define TI_MAX_PASSES 3
@@ -114,6 +117,15 @@ struct ti_policy_ops {
 	 * may make it shorter. */
 	void (*begin_read)(struct ti_slot *slot);
 	void (*begin_write)(struct ti_slot *slot);
+	/* The same of the two passes of a discard.  NULL: ti_discard_part() is all. */
+	void (*begin_discard)(struct ti_slot *slot);
+	/* A discard has its range: see to it that nothing will ever write to it that was written
+	 * before, then ti_slot_ready() with slot->step = ti_part_first.  NULL: there is nothing. */
+	void (*clear)(struct ti_slot *slot);
+	/* The filler is on the medium before the data device may forget. */
+	bool filler_first;
+	/* Is the newest version of the block somewhere else than in its place?  NULL: never. */
+	bool (*elsewhere)(const struct ti_lun *lun, uint64_t block);
 	/* Make every completed write durable; the waiter is told when it is. */
 	void (*flush)(struct ti_lun *lun, struct ti_flush_waiter *waiter);
 	/* Carry on what concerns more than one request (rounds, commits).  Called when no slot is
@@ -159,6 +171,7 @@ struct ti_lun {
 	unsigned journal_watermark; /* percent */
 	uint32_t sectors_per_bit;   /* 0: as the superblock says */
 	bool recalculate, reset_recalculate;
+	bool allow_discards;
 	bool read_only;
 	bool started;
 	bool locked_memory;
@@ -254,6 +267,17 @@ void ti_read_from_device(struct ti_slot *slot);
 void ti_read_unchecked(struct ti_slot *slot);
 /** Write the part, whose memory is mapped, and its tags. */
 void ti_write_to_device(struct ti_slot *slot);
+
+/* discard.c */
+
+/** Begin the part of a discard's pass that starts at slot->sector; its length is chosen here. */
+void ti_discard_begin(struct ti_slot *slot);
+/** Carry it out: nothing stands in its way any more. */
+void ti_discard_part(struct ti_slot *slot);
+/** Between a discard's passes, if the filler is to be on the medium first. */
+void ti_discard_settle(struct ti_slot *slot);
+/** Begin to look at the part that starts at slot->sector. */
+void ti_extent_begin(struct ti_slot *slot);
 
 /* lun_open.c */
 

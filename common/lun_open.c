@@ -280,6 +280,7 @@ static int open_memory(struct ti_lun *lun, const struct ti_lun_options *o, struc
 		.lines = ti_tag_cache_lines(o->cache_bytes != 0 ? o->cache_bytes
 								: DEFAULT_CACHE_BYTES,
 					    lun->geo.tag_bytes),
+		.filler_tag_size = lun->allow_discards ? lun->geo.tag_size : 0,
 		.wrote = cache_wrote,
 		.ctx = lun,
 	};
@@ -428,6 +429,7 @@ static void take_options(struct ti_lun *lun, const struct ti_lun_options *o)
 	lun->reset_recalculate = o->reset_recalculate;
 	lun->recalc.rate = o->recalculate_rate;
 	lun->events = o->events;
+	lun->allow_discards = o->allow_discards;
 	lun->read_only = o->read_only || o->mode == TI_MODE_RECOVERY;
 	/* Half of it: what became dirty between two ticks is written at the second. */
 	lun->tick_ns =

@@ -190,10 +190,21 @@ static void part_begin(struct ti_slot *slot)
 
 	slot->sectors = left < lun->part_sectors ? (uint32_t)left : lun->part_sectors;
 	slot->iov = NULL;
-	if (ti_slot_pass(slot) == TI_PASS_WRITE)
+	switch (ti_slot_pass(slot)) {
+	case TI_PASS_WRITE:
 		lun->policy->begin_write(slot);
-	else
+		break;
+	case TI_PASS_FORGET:
+	case TI_PASS_DISCARD:
+		ti_discard_begin(slot);
+		break;
+	case TI_PASS_LOOK:
+		ti_extent_begin(slot);
+		break;
+	default:
 		lun->policy->begin_read(slot);
+		break;
+	}
 }
 
 void ti_part_first(struct ti_slot *slot)

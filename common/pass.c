@@ -31,6 +31,10 @@ const struct ti_op ti_ops[] = {
 	[TI_REQ_WRITE_AND_COMPARE] = { .writes = true,
 				       .verifies = true,
 				       .pass = { TI_PASS_WRITE, TI_PASS_COMPARE } },
+	[TI_REQ_DISCARD] = { .writes = true,
+			     .no_memory = true,
+			     .pass = { TI_PASS_FORGET, TI_PASS_DISCARD } },
+	[TI_REQ_EXTENT] = { .no_memory = true, .pass = { TI_PASS_LOOK } },
 };
 
 bool ti_req_writes(enum ti_req_op op)
@@ -53,7 +57,11 @@ bool ti_pass_memory_fits(const struct ti_lun *lun, const struct ti_request *req)
 
 void ti_pass_first(struct ti_slot *slot)
 {
-	if (!ti_ops[slot->req->op].writes && (slot->req->flags & TI_REQ_FUA))
+	const struct ti_policy_ops *policy = slot->lun->policy;
+
+	if (slot->req->op == TI_REQ_DISCARD && policy->clear != NULL)
+		policy->clear(slot);
+	else if (!ti_ops[slot->req->op].writes && (slot->req->flags & TI_REQ_FUA))
 		ti_request_flush_and_read(slot);
 	else
 		ti_part_first(slot);
@@ -63,6 +71,7 @@ void ti_pass_next(struct ti_slot *slot)
 {
 	const struct ti_op *op = &ti_ops[slot->req->op];
 	bool wrote = op->pass[slot->pass] == TI_PASS_WRITE;
+	bool forgot = op->pass[slot->pass] == TI_PASS_FORGET;
 
 	if (slot->result.err != 0 || op->pass[slot->pass + 1] == TI_PASS_END) {
 		ti_request_done(slot);
@@ -71,6 +80,8 @@ void ti_pass_next(struct ti_slot *slot)
 	slot->pass++;
 	if (wrote)
 		ti_request_flush_and_read(slot);
+	else if (forgot && slot->lun->policy->filler_first)
+		ti_discard_settle(slot);
 	else
 		ti_part_first(slot);
 }
@@ -130,6 +141,9 @@ void ti_pass_take(struct ti_slot *slot, uint32_t n, const uint8_t *data, size_t 
 		break;
 	case TI_PASS_VERIFY:
 	case TI_PASS_WRITE:
+	case TI_PASS_FORGET:
+	case TI_PASS_DISCARD:
+	case TI_PASS_LOOK:
 	case TI_PASS_END:
 		break;
 	}

@@ -26,6 +26,20 @@ static void begin_write(struct ti_slot *slot)
 	ti_part_map(slot, gate);
 }
 
+static void begin_discard(struct ti_slot *slot)
+{
+	if (slot->result.err != 0) {
+		ti_part_done(slot);
+		return;
+	}
+	slot->step = begin_discard;
+	/* All of its regions in one round. */
+	ti_bitmap_expect(slot->lun->bitmap, slot->sector,
+			 slot->req->sector + slot->req->sectors - slot->sector);
+	if (ti_bitmap_gate(slot->lun->bitmap, slot))
+		ti_discard_part(slot);
+}
+
 static void flush(struct ti_lun *lun, struct ti_flush_waiter *waiter)
 {
 	ti_flush_join(&lun->flusher, waiter);
@@ -62,6 +76,7 @@ const struct ti_policy_ops ti_policy_bitmap = {
 	.start = start,
 	.begin_read = ti_read_from_device,
 	.begin_write = begin_write,
+	.begin_discard = begin_discard,
 	.flush = flush,
 	.run = run,
 	.tick = tick,

@@ -122,9 +122,10 @@ static bool run(struct ti_lun *lun)
 	struct ti_journal *j = lun->journal;
 	bool moved = ti_journal_writeout_run(j);
 
-	/* Rounds serve the write-out alone. */
+	/* Rounds serve the write-out, and discards. */
 	moved |= ti_flusher_run(&lun->flusher);
 	moved |= ti_journal_commit_run(j);
+	moved |= ti_journal_clear_run(j);
 	return moved;
 }
 
@@ -138,6 +139,16 @@ static void tick(struct ti_lun *lun)
 	j->tick_filled = j->filled > 0;
 	j->writeout_failed = false; /* try again */
 	ti_tag_cache_tick(lun->cache);
+}
+
+static void clear(struct ti_slot *slot)
+{
+	ti_journal_clear(journal(slot), slot);
+}
+
+static bool elsewhere(const struct ti_lun *lun, uint64_t block)
+{
+	return ti_journal_find(lun->journal, block) != NULL;
 }
 
 /* Replay takes a section or leaves it: what stands in one section is atomic, data and tags. */
@@ -185,6 +196,9 @@ const struct ti_policy_ops ti_policy_journal = {
 	.start = start,
 	.begin_read = begin_read,
 	.begin_write = begin_write,
+	.clear = clear,
+	.filler_first = true,
+	.elsewhere = elsewhere,
 	.flush = flush,
 	.run = run,
 	.tick = tick,

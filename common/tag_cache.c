@@ -329,26 +329,52 @@ static uint8_t *piece(const struct ti_tag_pin *pin, unsigned i, size_t *len)
 	return pin->line[i]->data + (from - line_start);
 }
 
+/* The pinned bytes one after the other, across lines. */
+struct walk {
+	const struct ti_tag_pin *pin;
+	unsigned line;
+	const uint8_t *p;
+	size_t left;
+};
+
+static struct walk walk_from(const struct ti_tag_pin *pin, size_t at)
+{
+	struct walk w = { .pin = pin };
+
+	for (w.p = piece(pin, 0, &w.left); at >= w.left && at > 0;
+	     w.p = piece(pin, ++w.line, &w.left))
+		at -= w.left;
+	w.p += at;
+	w.left -= at;
+	return w;
+}
+
+static uint8_t step(struct walk *w)
+{
+	if (w->left == 0)
+		w->p = piece(w->pin, ++w->line, &w->left);
+	w->left--;
+	return *w->p++;
+}
+
 /* Slow way: which tags differ, byte by byte across lines. */
 static size_t count_differences(const struct ti_tag_pin *pin, const uint8_t *tags, size_t tag_size,
 				size_t count, size_t *first)
 {
-	size_t differ = 0, in_line = 0, len;
-	unsigned i = 0;
-	const uint8_t *p = piece(pin, 0, &len);
+	bool filler_matches = pin->line[0]->cache->filler_tag_size == tag_size;
+	struct walk w = walk_from(pin, 0);
+	size_t differ = 0;
 
 	for (size_t t = 0; t < count; t++) {
-		bool same = true;
+		bool same = true, filler = filler_matches;
 
-		for (size_t b = 0; b < tag_size; b++, in_line++) {
-			if (in_line == len) {
-				p = piece(pin, ++i, &len);
-				in_line = 0;
-			}
-			if (p[in_line] != tags[t * tag_size + b])
-				same = false;
+		for (size_t b = 0; b < tag_size; b++) {
+			uint8_t byte = step(&w);
+
+			same &= byte == tags[t * tag_size + b];
+			filler &= byte == TI_DISCARD_FILLER;
 		}
-		if (!same && differ++ == 0)
+		if (!same && !filler && differ++ == 0)
 			*first = t;
 	}
 	return differ;
@@ -373,20 +399,56 @@ size_t ti_tag_cache_compare(const struct ti_tag_pin *pin, const uint8_t *tags, s
 	return 0;
 }
 
+size_t ti_tag_cache_alike(const struct ti_tag_pin *pin, size_t tag_size, size_t from, bool *filler)
+{
+	size_t count = pin->len / tag_size, n;
+	struct walk w = walk_from(pin, from * tag_size);
+
+	assert(from < count);
+	for (n = from; n < count; n++) {
+		bool is = true;
+
+		for (size_t b = 0; b < tag_size; b++)
+			is &= step(&w) == TI_DISCARD_FILLER;
+		if (n == from)
+			*filler = is;
+		else if (is != *filler)
+			break;
+	}
+	return n - from;
+}
+
+/* What the line has just been given is newer than what the device has. */
+static void stored(struct ti_tag_cache *c, struct ti_tag_line *line)
+{
+	assert(line->state == LINE_VALID || line->state == LINE_EMPTY);
+	line->state = LINE_VALID; /* EMPTY: we set all of it */
+	ti_tag_line_dirty(c, line);
+}
+
+void ti_tag_cache_fill(struct ti_tag_cache *c, struct ti_tag_pin *pin, uint8_t byte)
+{
+	for (unsigned i = 0; i < pin->lines; i++) {
+		size_t len;
+		uint8_t *p = piece(pin, i, &len);
+
+		memset(p, byte, len);
+		stored(c, pin->line[i]);
+	}
+	ti_tag_writeback_balance(c);
+}
+
 void ti_tag_cache_store(struct ti_tag_cache *c, struct ti_tag_pin *pin, const uint8_t *tags)
 {
 	size_t at = 0;
 
 	for (unsigned i = 0; i < pin->lines; i++) {
-		struct ti_tag_line *line = pin->line[i];
 		size_t len;
 		uint8_t *p = piece(pin, i, &len);
 
-		assert(line->state == LINE_VALID || line->state == LINE_EMPTY);
 		memcpy(p, tags + at, len);
 		at += len;
-		line->state = LINE_VALID; /* EMPTY: we set all of it */
-		ti_tag_line_dirty(c, line);
+		stored(c, pin->line[i]);
 	}
 	ti_tag_writeback_balance(c);
 }
@@ -473,6 +535,7 @@ int ti_tag_cache_open(const struct ti_tag_cache_options *o, bool *locked,
 	c->area_on_disk = lines * TI_LINE_BYTES;
 	if (c->area_on_disk > room) /* the last line is cut where the device ends */
 		c->area_on_disk = room - room % align;
+	c->filler_tag_size = o->filler_tag_size;
 	c->wrote = o->wrote;
 	c->ctx = o->ctx;
 	TAILQ_INIT(&c->clean);

@@ -38,6 +38,18 @@
 /** Most lines that one pin may span; ti_tag_cache_max_span() bytes of tags always fit. */
 #define TI_PIN_LINES 18U
 
+/** What the tag of a discarded block consists of.  (Format: tags.) */
+#define TI_DISCARD_FILLER 0xf6
+
+/** Is the tag of @size bytes a discarded block's? */
+static inline bool ti_tag_is_filler(const uint8_t *tag, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		if (tag[i] != TI_DISCARD_FILLER)
+			return false;
+	return true;
+}
+
 struct ti_tag_line;
 struct ti_tag_cache;
 struct ti_tag_store;
@@ -82,6 +94,9 @@ struct ti_tag_cache_options {
 	uint64_t area_offset; /* bytes: where the tag area starts on the metadata device */
 	uint64_t area_bytes;  /* tag bytes in it */
 	size_t lines;	      /* from ti_tag_cache_lines() */
+	/* Tags of this size that are the discard filler match whatever they are compared with; 0:
+	 * they are tags like others. */
+	size_t filler_tag_size;
 	/* Where the lines lie, if they are to outlive the process; NULL: in memory of the cache's
 	 * own. It has as many lines and outlives the cache. */
 	struct ti_tag_store *store;
@@ -140,6 +155,15 @@ void ti_tag_cache_rewrite(struct ti_tag_cache *cache, struct ti_tag_pin *pin);
 
 /** Set all pinned bytes; the lines become dirty.  io path. */
 void ti_tag_cache_store(struct ti_tag_cache *cache, struct ti_tag_pin *pin, const uint8_t *tags);
+
+/** Set all pinned bytes to @byte; the lines become dirty.  io path. */
+void ti_tag_cache_fill(struct ti_tag_cache *cache, struct ti_tag_pin *pin, uint8_t byte);
+
+/**
+ * How many of the pinned tags, of @tag_size bytes, from the one with number @from on are alike: the
+ * discard filler (*@filler), or not?  io path.
+ */
+size_t ti_tag_cache_alike(const struct ti_tag_pin *pin, size_t tag_size, size_t from, bool *filler);
 
 /**
  * Write out all that is dirty at this moment; done() is called when it has been written (not

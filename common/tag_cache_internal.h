@@ -52,7 +52,8 @@ TAILQ_HEAD(writeback_list, writeback);
 struct ti_tag_cache {
 	struct ti_queue *queue;
 	uint64_t area_offset;
-	uint64_t area_bytes;   /* of tags */
+	uint64_t area_bytes; /* of tags */
+	size_t filler_tag_size;
 	uint64_t area_on_disk; /* rounded up to whole lines, or to the device's end */
 	void (*wrote)(void *ctx, int result);
 	void *ctx;

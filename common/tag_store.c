@@ -252,14 +252,23 @@ static uint32_t count_different(const struct rescue *r, uint64_t base, uint64_t 
 	return n;
 }
 
-/* @tag is the block's: is it the one that the file has, and not the one that the device has? */
+/*
+ * @tag is the block's: is it the one that the file has, and not the one that the device has?  The
+ * discard filler is no block's.  The file's stands for a block that may hold anything, and is taken
+ * unless the device's tag is the block's.  The device's gives way to any: else it would let pass
+ * what a write that was under way has left of the block.
+ */
 static bool take_tag(struct rescue *r, uint64_t base, uint64_t block, const uint8_t *tag)
 {
 	size_t at = tag_at(r, base, block), size = r->geo->tag_size;
+	const uint8_t *kept = r->kept + at;
 
-	if (ti_secret_equal(tag, r->disk + at, size) || !ti_secret_equal(tag, r->kept + at, size))
+	if (ti_secret_equal(tag, r->disk + at, size))
 		return false;
-	memcpy(r->disk + at, tag, size);
+	if (!ti_secret_equal(tag, kept, size) && !ti_tag_is_filler(kept, size) &&
+	    !ti_tag_is_filler(r->disk + at, size))
+		return false;
+	memcpy(r->disk + at, kept, size);
 	r->rescued++;
 	return true;
 }

@@ -99,7 +99,7 @@ struct sim_crash *sim_crash_new(const struct sim_queue *sim)
 		struct under_way u = { .crash = c, .write = sim->step + 1 + i };
 
 		/* The callback changes nothing in the devices. */
-		if (sim->pending[i].io->op == TI_IO_WRITE)
+		if (sim_changes(sim, sim->pending[i].io))
 			sim_each_unit((struct sim_queue *)(uintptr_t)sim, sim->pending[i].io,
 				      add_under_way, &u);
 	}

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "sim_format.h"
+#include "tag_cache.h"
 
 /* More turns than any test needs: a request that is not back by then never comes. */
 #define PATIENCE 10000U
@@ -89,6 +90,7 @@ struct sim_lun *sim_lun_make(const struct sim_lun_options *options)
 		.bytes = { (o->blocks != 0 ? o->blocks : 4096) * block_size,
 			   o->meta_bytes != 0 ? o->meta_bytes : 1U << 20 },
 		.logical_block_size = { o->logical_block_size[0], o->logical_block_size[1] },
+		.discards = !o->cannot_discard,
 		.fua = { o->fua[0], o->fua[1] },
 		.says_no_cache = { o->says_no_cache[0], o->says_no_cache[1] },
 		.complete_percent = 100,
@@ -206,7 +208,9 @@ void sim_content(const struct sim_lun *l, uint32_t block, uint32_t version, uint
 
 	if (!(version & SIM_SAME))
 		r.state ^= block;
-	memset(out, 0, l->geo.block_size);
+	memset(out, version == SIM_DISCARDED ? SIM_FORGOTTEN : 0, l->geo.block_size);
+	if (version == SIM_DISCARDED)
+		return;
 	for (size_t at = 0; version != 0 && at < l->geo.block_size; at += 8) {
 		uint64_t x = sim_random(&r);
 
@@ -232,6 +236,8 @@ static size_t memory_bytes(const struct sim_lun *l, const struct sim_req *r)
 		return l->geo.block_size;
 	case TI_REQ_VERIFY:
 	case TI_REQ_FLUSH:
+	case TI_REQ_DISCARD:
+	case TI_REQ_EXTENT:
 		break;
 	}
 	return 0;
@@ -334,6 +340,11 @@ struct sim_req *sim_flush(struct sim_lun *l)
 	return sim_submit(l, sim_prepare(l, TI_REQ_FLUSH, 0, 0, 0));
 }
 
+struct sim_req *sim_discard(struct sim_lun *l, uint32_t block, uint32_t count)
+{
+	return sim_submit(l, sim_prepare(l, TI_REQ_DISCARD, block, count, 0));
+}
+
 void sim_go(struct sim_lun *l)
 {
 	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
@@ -419,6 +430,12 @@ bool sim_has_tag(const struct sim_lun *l, const uint8_t *meta, uint32_t block, u
 	ti_hash_same(&l->hash, (uint64_t)block * l->geo.sectors_per_block, content, 1, tag);
 	return memcmp(meta + l->geo.tag_offset + (uint64_t)block * l->geo.tag_size, tag,
 		      l->geo.tag_size) == 0;
+}
+
+bool sim_has_filler(const struct sim_lun *l, const uint8_t *meta, uint32_t block)
+{
+	return ti_tag_is_filler(meta + l->geo.tag_offset + (uint64_t)block * l->geo.tag_size,
+				l->geo.tag_size);
 }
 
 void sim_fail(struct sim_lun *l, enum ti_device dev, enum ti_io_op op, uint64_t offset,

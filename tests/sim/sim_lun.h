@@ -24,6 +24,9 @@
 /* Of a version: all of its blocks hold the same bytes (what sim_write_same() writes). */
 #define SIM_SAME 0x80000000U
 
+/* Of a version: what a device that discards leaves. */
+#define SIM_DISCARDED 0x40000000U
+
 #define SIM_LOG_BYTES  8192U
 #define SIM_LOG_EVENTS 32768U
 #define SIM_LUN_FAULTS 8U
@@ -33,6 +36,7 @@ struct sim_lun_options {
 	uint64_t blocks;	      /* 0: 4096, whose tags fill four lines of the cache */
 	uint64_t meta_bytes;	      /* 0: 1 MiB */
 	uint32_t logical_block_size[TI_DEVICES]; /* 0: 512 */
+	bool cannot_discard;			 /* neither device can */
 	bool fua[TI_DEVICES];			 /* the device says that it has FUA writes */
 	bool says_no_cache[TI_DEVICES];		 /* see sim_queue.h */
 	struct ti_lun_options lun;		 /* start_sector is the shape's */
@@ -109,6 +113,7 @@ struct sim_req *sim_write_same(struct sim_lun *l, uint32_t block, uint32_t count
 struct sim_req *sim_read(struct sim_lun *l, uint32_t block, uint32_t count);
 struct sim_req *sim_verify(struct sim_lun *l, uint32_t block, uint32_t count);
 struct sim_req *sim_flush(struct sim_lun *l);
+struct sim_req *sim_discard(struct sim_lun *l, uint32_t block, uint32_t count);
 
 /* Make one without submitting it: aligned memory in one piece. */
 struct sim_req *sim_prepare(struct sim_lun *l, enum ti_req_op op, uint32_t block, uint32_t count,
@@ -137,6 +142,9 @@ bool sim_holds_first(const struct sim_lun *l, const struct sim_req *r, uint32_t 
 /* The block on a data device, the tag on a metadata device (sim_contents() or sim_durable()). */
 bool sim_has_data(const struct sim_lun *l, const uint8_t *data, uint32_t block, uint32_t version);
 bool sim_has_tag(const struct sim_lun *l, const uint8_t *meta, uint32_t block, uint32_t version);
+
+/* Is the block's tag the discard filler? */
+bool sim_has_filler(const struct sim_lun *l, const uint8_t *meta, uint32_t block);
 
 /* Let the next @times I/Os of this kind that touch byte @offset of the device fail with -EIO. */
 void sim_fail(struct sim_lun *l, enum ti_device dev, enum ti_io_op op, uint64_t offset,

@@ -74,6 +74,9 @@ static void submit(struct ti_queue *q, struct ti_io *io)
 		assert(io->offset % dev->logical_block_size == 0);
 		assert(io->offset + io->len <= dev->size);
 	}
+	if (io->op == TI_IO_DISCARD)
+		assert(io->len > 0 && io->offset % dev->logical_block_size == 0 &&
+		       io->len % dev->logical_block_size == 0 && io->offset + io->len <= dev->size);
 	sim->pending =
 		grow(sim->pending, sim->pending_count, &sim->pending_room, sizeof(*sim->pending));
 	sim->pending[sim->pending_count++] = (struct sim_pending){
@@ -103,9 +106,16 @@ void sim_each_unit(struct sim_queue *sim, const struct ti_io *io,
 			      uint8_t *memory, void *arg),
 		   void *arg)
 {
+	static uint8_t forgotten[4096];
 	uint32_t bytes = sim->dev[io->dev].unit;
 	uint64_t unit = io->offset / bytes;
 
+	if (io->op == TI_IO_DISCARD) {
+		memset(forgotten, SIM_FORGOTTEN, sizeof(forgotten));
+		assert(bytes <= sizeof(forgotten));
+		for (size_t at = 0; at < io->len; at += bytes)
+			fn(sim, io, unit++, forgotten, arg);
+	}
 	for (unsigned i = 0; i < io->iov_count; i++)
 		for (size_t at = 0; at < io->iov[i].iov_len; at += bytes)
 			fn(sim, io, unit++, (uint8_t *)io->iov[i].iov_base + at, arg);
@@ -213,7 +223,11 @@ static void complete(struct sim_queue *sim, size_t i)
 		flush_device(sim, &p, io->result != 0);
 		break;
 	case TI_IO_DISCARD:
-		io->result = -EOPNOTSUPP;
+		if (io->result == 0 && !sim->options.discards)
+			io->result = -EOPNOTSUPP;
+		else if (sim->options.discards)
+			sim_each_unit(sim, io, io->result == 0 ? write_unit : maybe_write_unit,
+				      NULL);
 		break;
 	}
 	if (sim->options.watch)
@@ -384,7 +398,7 @@ void sim_kill(struct sim_queue *sim)
 		struct sim_pending *p = &sim->pending[i];
 
 		sim->step++;
-		if (p->io->op == TI_IO_WRITE)
+		if (sim_changes(sim, p->io))
 			sim_each_unit(sim, p->io, maybe_write_unit, NULL);
 		else if (p->io->op == TI_IO_FLUSH && sim_chance(&sim->random, 50))
 			flush_device(sim, p, false);
@@ -396,7 +410,7 @@ void sim_power_cut(struct sim_queue *sim)
 {
 	for (size_t i = 0; i < sim->pending_count; i++) {
 		sim->step++;
-		if (sim->pending[i].io->op == TI_IO_WRITE)
+		if (sim_changes(sim, sim->pending[i].io))
 			sim_each_unit(sim, sim->pending[i].io, maybe_write_unit, NULL);
 	}
 	sim->pending_count = 0;

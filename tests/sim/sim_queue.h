@@ -34,15 +34,19 @@ uint64_t sim_random(struct sim_random *r);
 uint64_t sim_below(struct sim_random *r, uint64_t n);
 bool sim_chance(struct sim_random *r, unsigned percent);
 
+/* What a unit that was discarded is full of. */
+#define SIM_FORGOTTEN 0xd5
+
 struct sim_options {
 	uint64_t seed;
 	uint64_t bytes[TI_DEVICES];
 	uint32_t logical_block_size[TI_DEVICES]; /* 0: 512 */
 	uint32_t unit_bytes[TI_DEVICES];	 /* what a device never tears; 0: 512 */
-	bool fua[TI_DEVICES]; /* what the device says; FUA writes are durable in any case */
 	/* The device says that it has no volatile cache.  It has one all the same, as if it had
 	 * been switched on since. */
 	bool says_no_cache[TI_DEVICES];
+	bool discards;		   /* a discard is a write of SIM_FORGOTTEN; else there are none */
+	bool fua[TI_DEVICES];	   /* what the device says; FUA writes are durable in any case */
 	unsigned complete_percent; /* chance of each I/O to complete at a run(); 0: 50 */
 	/* 0: I/O may complete at once.  Else it takes up to 100 us, and so many of a hundred up to
 	 * 20 ms: past ticks and many others. */

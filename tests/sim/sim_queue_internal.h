@@ -54,7 +54,13 @@ static inline const uint8_t *sim_log_data(const struct sim_device *d, size_t i)
 	return d->log_data + i * d->unit;
 }
 
-/* The units of an I/O one by one. */
+/* Does it change what the device holds? */
+static inline bool sim_changes(const struct sim_queue *sim, const struct ti_io *io)
+{
+	return io->op == TI_IO_WRITE || (io->op == TI_IO_DISCARD && sim->options.discards);
+}
+
+/* The units of an I/O one by one; a discard has a unit of what it leaves for each. */
 void sim_each_unit(struct sim_queue *sim, const struct ti_io *io,
 		   void (*fn)(struct sim_queue *sim, const struct ti_io *io, uint64_t unit,
 			      uint8_t *memory, void *arg),

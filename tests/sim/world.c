@@ -108,6 +108,9 @@ static void submit(struct world *w, const struct step *step, enum step_op what)
 		op->req.op = TI_REQ_READ;
 		op->req.flags = step->fua ? TI_REQ_FUA : 0;
 		make_memory(w, op, (size_t)step->count * w->model.block_size);
+	} else if (what == STEP_DISCARD) {
+		op->req.op = TI_REQ_DISCARD;
+		model_submitted(&w->model, step, w->mode);
 	} else if (what == STEP_VERIFY) {
 		op->req.op = TI_REQ_VERIFY;
 		op->req.flags = step->fua ? TI_REQ_FUA : 0;
@@ -206,6 +209,18 @@ static void check_write(struct world *w, const struct op *op)
 	model_durable(&w->model, step->block, step->count, step->id);
 }
 
+static void check_discard(struct world *w, const struct op *op)
+{
+	const struct ti_result *res = &op->req.result;
+
+	w->counts->discards++;
+	if (res->err != 0 && !w->faults_on && !w->flush_broken)
+		violation("discard failed without a fault: %s", ti_cause_name(res->cause));
+	if (res->err != 0)
+		w->read_failures++;
+	model_came_back(&w->model, op->step, res->err == 0 ? DONE : FAILED);
+}
+
 static void check_flush(struct world *w, const struct op *op)
 {
 	w->counts->flushes++;
@@ -239,6 +254,8 @@ static void reap(struct world *w)
 			check_flush(w, op);
 		else if (req->op == TI_REQ_READ || req->op == TI_REQ_VERIFY)
 			check_read(w, op);
+		else if (req->op == TI_REQ_DISCARD)
+			check_discard(w, op);
 		else
 			check_write(w, op);
 		op->step = NULL;
@@ -294,6 +311,7 @@ struct ti_lun_options world_lun_options(const struct world_shape *shape,
 		.bounce_buffers = shape->bounce_buffers,
 		.commit_time_ms = shape->commit_time_ms,
 		.store_path = shape->store ? store : NULL,
+		.allow_discards = shape->discards > 0,
 	};
 }
 
@@ -512,6 +530,7 @@ static void carry_out(struct world *w, const struct step *step)
 	case STEP_READ:
 	case STEP_VERIFY:
 	case STEP_FLUSH:
+	case STEP_DISCARD:
 		submit(w, step, step->op);
 		break;
 	case STEP_RUN:
@@ -588,6 +607,7 @@ static void make_devices(struct world *w)
 		.unit_bytes = { s->data_unit },
 		.fua = { [TI_META] = s->meta_fua != 0 },
 		.says_no_cache = { s->data_no_cache != 0, s->meta_no_cache != 0 },
+		.discards = s->discards > 1,
 		.complete_percent = s->complete_percent,
 		.slow_percent = s->slow_percent,
 		.fault = fault,

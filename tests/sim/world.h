@@ -21,7 +21,7 @@
 
 /* What happened, over all worlds. */
 struct world_counts {
-	uint64_t worlds, reads, writes, flushes, mismatches, faults, cuts, kills, reopens;
+	uint64_t worlds, reads, writes, discards, flushes, mismatches, faults, cuts, kills, reopens;
 	uint64_t looks, states, exhaustive, cut_again, opened_again;
 	uint64_t states_by_mode[8]; /* by world_modes[] */
 };

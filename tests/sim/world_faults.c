@@ -32,6 +32,7 @@ static struct fault_rule any_rule(struct sim_random *r, const uint64_t *bytes, u
 
 	memset(rule.op, 0, sizeof(rule.op));
 	rule.op[sim_below(r, 3)] = true;
+	rule.op[TI_IO_DISCARD] = rule.op[TI_IO_WRITE];
 	if (!sim_chance(r, 20))
 		rule.percent = 1 + (unsigned)sim_below(r, 30);
 	if (sim_chance(r, 30)) {

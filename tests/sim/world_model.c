@@ -37,9 +37,13 @@ void model_init(struct model *m, const struct schedule *s)
 	if (m->block == NULL || m->written == NULL)
 		abort();
 	for (unsigned i = 0; i < s->steps; i++)
-		m->written[s->step[i].id] = (struct written){ .first = s->step[i].block,
-							      .count = s->step[i].count,
-							      .period = step_period(&s->step[i]) };
+		m->written[s->step[i].id] =
+			(struct written){ .first = s->step[i].block,
+					  .count = s->step[i].count,
+					  .period = step_period(&s->step[i]),
+					  .discard = s->step[i].op == STEP_DISCARD };
+	m->forgets = s->shape.discards > 1;
+	m->tags_tear = TI_SECTOR_BYTES % s->shape.tag_size != 0;
 	for (uint32_t n = 0; n < m->blocks; n++)
 		set_version(&m->block[n], 0, DONE);
 }
@@ -81,6 +85,12 @@ bool model_holds(const struct model *m, const uint8_t *data, uint32_t block, uin
 {
 	struct sim_random r = content_random(m, block, id);
 
+	if (m->written[id].discard) {
+		for (size_t at = 0; m->forgets && at < m->block_size; at++)
+			if (data[at] != SIM_FORGOTTEN)
+				return false;
+		return true;
+	}
 	for (size_t at = 0; at < m->block_size; at += 8) {
 		uint64_t x = id == 0 ? 0 : sim_random(&r);
 
@@ -90,15 +100,52 @@ bool model_holds(const struct model *m, const uint8_t *data, uint32_t block, uin
 	return true;
 }
 
+/* Is the tag that goes with it one that lets pass whatever the block holds? */
+static bool lets_pass(const struct model *m, const struct version *v)
+{
+	return v->status != BAD && (v->filler || m->written[v->id].discard);
+}
+
+/*
+ * May the block hold anything, because its @i-th version is a discard that is not complete, or one
+ * whose tag lets pass what a write that came later has left in parts?
+ */
+static bool anything(const struct model *m, const struct block *b, unsigned i)
+{
+	if (!lets_pass(m, &b->v[i]))
+		return false;
+	if (b->v[i].status != DONE)
+		return true;
+	for (unsigned k = i + 1; k < b->count; k++)
+		if (b->v[k].cut_parts_tag && b->v[k].status != DONE)
+			return true;
+	return false;
+}
+
+/* The same after a power cut: nothing but the first one is complete. */
+static bool anything_after_cut(const struct model *m, const struct block *b, unsigned i)
+{
+	if (!lets_pass(m, &b->v[i]))
+		return false;
+	if (i > 0 || b->v[i].status != DONE)
+		return true;
+	for (unsigned k = i + 1; k < b->count; k++)
+		if (b->v[k].cut_parts_tag)
+			return true;
+	return false;
+}
+
 void model_submitted(struct model *m, const struct step *step, const struct world_mode *mode)
 {
 	for (uint32_t n = 0; n < step->count; n++)
 		add_version(&m->block[step->block + n],
-			    (struct version){ .id = step->id,
-					      .status = IN_FLIGHT,
-					      .fua = step->fua,
-					      .cut_parts_tag = mode->cut_parts_tag,
-					      .outlives_process = mode->outlives_process });
+			    (struct version){
+				    .id = step->id,
+				    .status = IN_FLIGHT,
+				    .fua = step->fua,
+				    .cut_parts_tag = mode->cut_parts_tag ||
+						     (m->tags_tear && m->written[step->id].discard),
+				    .outlives_process = mode->outlives_process });
 }
 
 void model_came_back(struct model *m, const struct step *step, enum version_status status)
@@ -166,7 +213,7 @@ uint32_t model_judge_read(const struct model *m, uint32_t n, uint32_t newest, co
 			violation("block %u is good though its tag was wrong", n);
 		if (data == NULL && (v->status == BAD || (v->status == FAILED && v->cut_parts_tag)))
 			return SEEN_MISMATCH;
-		if (data != NULL && model_holds(m, data, n, v->id))
+		if (data != NULL && (model_holds(m, data, n, v->id) || anything(m, b, (unsigned)i)))
 			return v->id;
 		if (v->status != FAILED)
 			break;
@@ -179,6 +226,8 @@ void model_durable_seen(struct model *m, uint32_t n, uint32_t seen)
 {
 	struct block *b = &m->block[n];
 
+	if (m->written[seen].discard)
+		return;
 	durable(b, seen);
 	/* It is there, whatever its write was told. */
 	if (b->v[0].id == seen && b->v[0].status == FAILED)
@@ -194,6 +243,15 @@ static bool may_mismatch(const struct block *b)
 	return false;
 }
 
+/*
+ * Does the tag of the block's @i-th version not match it?  One that a discard has torn may be put
+ * together again by a later write: what stands behind a short digest is the same in every tag.
+ */
+static bool is_bad(const struct model *m, const struct block *b, unsigned i)
+{
+	return b->v[i].status == BAD && !(m->tags_tear && i + 1 < b->count);
+}
+
 uint32_t model_judge_cut(const struct model *m, uint32_t n, const uint8_t *data)
 {
 	const struct block *b = &m->block[n];
@@ -205,7 +263,8 @@ uint32_t model_judge_cut(const struct model *m, uint32_t n, const uint8_t *data)
 			  n, b->v[0].id, b->count - 1);
 	if (data == NULL)
 		return SEEN_MISMATCH;
-	while (i > 0 && (b->v[i - 1].status == BAD || !model_holds(m, data, n, b->v[i - 1].id)))
+	while (i > 0 && (is_bad(m, b, i - 1) || !model_holds(m, data, n, b->v[i - 1].id)) &&
+	       !anything_after_cut(m, b, i - 1))
 		i--;
 	if (i == 0)
 		violation("block %u: none of the %u versions since %u, and no error", n, b->count,
@@ -223,6 +282,8 @@ uint32_t model_judge_kill(const struct model *m, uint32_t n, const uint8_t *data
 		const struct version *v = &b->v[i];
 
 		if (data != NULL && v->status != BAD && model_holds(m, data, n, v->id))
+			return v->id;
+		if (data != NULL && anything(m, b, i))
 			return v->id;
 		if (v->status == DONE && (i == 0 || v->outlives_process)) {
 			if (data == NULL && mismatch)
@@ -257,11 +318,21 @@ void model_judge_atomic(const struct model *m, const uint32_t *seen)
 void model_settle_cut(struct model *m, uint32_t n, uint32_t seen)
 {
 	struct block *b = &m->block[n];
+	enum version_status status = DONE;
+	bool filler = false;
 
-	if (seen == SEEN_MISMATCH)
-		set_version(b, b->v[0].id, BAD);
-	else
-		set_version(b, seen, DONE);
+	/* What was seen may be there without its tag, over that of a discard. */
+	for (unsigned i = 0; i < b->count && (i == 0 || b->v[i].id != seen); i++)
+		filler |= lets_pass(m, &b->v[i]);
+	if (seen == SEEN_MISMATCH) {
+		seen = b->v[0].id;
+		status = BAD;
+	} else if ((m->written[seen].discard || (filler && b->v[0].id == seen)) &&
+		   (b->count > 1 || b->v[0].status != DONE)) {
+		status = FAILED; /* it may be anything */
+	}
+	set_version(b, seen, status);
+	b->v[0].filler = filler;
 }
 
 void model_settle_kill(struct model *m, uint32_t n, uint32_t seen)
@@ -288,7 +359,8 @@ void model_settle_kill(struct model *m, uint32_t n, uint32_t seen)
 			b->count--;
 		if (i > 0 && !b->v[i].outlives_process)
 			set_version(b, seen, DONE);
-		else if (b->count == i + 1)
+		else if (b->count == i + 1 &&
+			 !(m->written[seen].discard && b->v[i].status == FAILED))
 			b->v[i].status = DONE;
 		return;
 	}

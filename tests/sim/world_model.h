@@ -10,6 +10,9 @@
  *  - after a power cut a block holds the durable version or a later one.  Its tag does not match
  *    only if a version that is not durable was written in a mode that permits it;
  *  - after a kill it is not older than the last acknowledged version that outlives the process.
+ *  - a block that was discarded holds what the data device makes of it.  While that is not durable
+ *    it may be anything, but its tag says nothing against it.  From then on nothing that was
+ *    written before comes back, whether from the journal or from anywhere else.
  * A version is named by the number of the step that wrote it; 0 is a block as formatted.
  *
  * Whoever breaks a promise is reported by violation(), which does not return.
@@ -30,6 +33,7 @@ struct version {
 	enum version_status status;
 	bool fua; /* lets its range go before it comes back */
 	bool cut_parts_tag, outlives_process;
+	bool filler; /* its tag may be the discard filler: the crash took the right one */
 };
 
 struct block {
@@ -40,9 +44,11 @@ struct block {
 struct model {
 	struct block *block;
 	uint32_t blocks, block_size;
+	bool forgets; /* what the data device has discarded is SIM_FORGOTTEN; else it is unknown */
+	bool tags_tear; /* a tag may lie in two sectors of the metadata device */
 	struct written {
 		uint32_t first, count, period; /* period 0: each block of the version differs */
-		bool atomic;
+		bool atomic, discard;
 	} * written; /* [id] */
 };
 

@@ -26,13 +26,14 @@ static const struct {
 	const char *name;
 	unsigned chance;
 } ops[STEP_OPS] = {
-	[STEP_WRITE] = { "write", 1760 }, [STEP_WRITE_SAME] = { "write_same", 310 },
-	[STEP_READ] = { "read", 1600 },	  [STEP_VERIFY] = { "verify", 370 },
-	[STEP_FLUSH] = { "flush", 550 },  [STEP_RUN] = { "run", 3100 },
-	[STEP_WAIT] = { "wait", 1780 },	  [STEP_QUIET] = { "quiet", 40 },
-	[STEP_LEAK] = { "leak", 100 },	  [STEP_FAULTS] = { "faults", 70 },
-	[STEP_LOOK] = { "look", 150 },	  [STEP_CUT] = { "cut", 80 },
-	[STEP_KILL] = { "kill", 50 },	  [STEP_REOPEN] = { "reopen", 40 },
+	[STEP_WRITE] = { "write", 1760 },  [STEP_WRITE_SAME] = { "write_same", 310 },
+	[STEP_READ] = { "read", 1600 },	   [STEP_VERIFY] = { "verify", 370 },
+	[STEP_FLUSH] = { "flush", 550 },   [STEP_RUN] = { "run", 3100 },
+	[STEP_WAIT] = { "wait", 1780 },	   [STEP_QUIET] = { "quiet", 40 },
+	[STEP_LEAK] = { "leak", 100 },	   [STEP_FAULTS] = { "faults", 70 },
+	[STEP_LOOK] = { "look", 150 },	   [STEP_CUT] = { "cut", 80 },
+	[STEP_KILL] = { "kill", 50 },	   [STEP_REOPEN] = { "reopen", 40 },
+	[STEP_DISCARD] = { "discard", 0 }, /* in the place of some runs */
 };
 
 const struct world_mode *world_mode_find(char letter)
@@ -128,7 +129,7 @@ static enum step_op any_op(struct sim_random *r)
 {
 	unsigned dice = below(r, 10000), op = 0;
 
-	for (; op < STEP_OPS - 1 && dice >= ops[op].chance; op++)
+	for (; op < STEP_DISCARD - 1 && dice >= ops[op].chance; op++)
 		dice -= ops[op].chance;
 	return (enum step_op)op;
 }
@@ -145,6 +146,7 @@ void schedule_make(struct schedule *s, uint64_t seed, unsigned steps, char mode)
 	s->shape.meta_fua = seed % 2;
 	s->shape.data_no_cache = seed / 2 % 4 == 1;
 	s->shape.meta_no_cache = seed / 4 % 4 == 1;
+	s->shape.discards = seed / 16 % 4 < 3 ? seed / 16 % 4 : 2;
 	switches = sim_chance(&r, 25);
 	for (unsigned i = 0; i < steps; i++) {
 		struct step *step = &s->step[i];
@@ -160,6 +162,8 @@ void schedule_make(struct schedule *s, uint64_t seed, unsigned steps, char mode)
 		step->mode =
 			switches ? world_modes[below(&r, world_mode_count)].letter : s->shape.mode;
 		step->seed = sim_random(&r);
+		if (step->op == STEP_RUN && s->shape.discards > 0 && step->seed % 12 == 0)
+			step->op = STEP_DISCARD;
 	}
 }
 

@@ -61,7 +61,8 @@ const struct world_mode *world_mode_find(char letter);
 	F(max_in_flight)                                                                           \
 	F(complete_percent)                                                                        \
 	F(slow_percent)                                                                            \
-	F(looks) /* crash states per look */
+	F(discards) /* 0: there are none; 1: the data device cannot; 2: it forgets */              \
+	F(looks)    /* crash states per look */
 
 struct world_shape {
 	char mode; /* that it begins with */
@@ -85,6 +86,7 @@ enum step_op {
 	STEP_CUT,
 	STEP_KILL,
 	STEP_REOPEN, /* close and open */
+	STEP_DISCARD,
 	STEP_OPS,
 };
 
