@@ -95,13 +95,14 @@ static void device_flushed(struct ti_io *io)
 	struct ti_journal *j = io->owner;
 
 	ti_flusher_flush_ended(&j->lun->flusher, io->dev, io->result);
-	if (io->result != 0) {
+	if (io->result != 0)
 		fail(j, io->result, io->dev == TI_DATA ? TI_CAUSE_DATA_FLUSH : TI_CAUSE_META_FLUSH);
-		if (io->dev == TI_META)
-			j->commit_sections_failed = true;
-	} else if (io->dev == TI_DATA) {
+	else if (io->dev == TI_DATA)
 		j->discards_flushed = j->discards_flushing;
-	}
+	/* Another's flush that has failed meanwhile may have lost the sections, whatever ours says:
+	 * what is believed to be committed goes to its place. */
+	if (io->dev == TI_META && j->lun->flusher.broken[TI_META] != 0)
+		j->commit_sections_failed = true;
 	part_done(j);
 }
 

@@ -176,7 +176,8 @@ static bool matches_medium(const struct ti_scrub *s, size_t n)
 {
 	size_t size = s->lun->geo.tag_size;
 
-	return ti_secret_equal(medium_tag(s, n), s->tags + n * size, size);
+	return ti_secret_equal(medium_tag(s, n), s->tags + n * size, size) ||
+	       (s->lun->allow_discards && ti_tag_is_filler(medium_tag(s, n), size));
 }
 
 static void pinned(struct ti_tag_pin *pin)
@@ -236,14 +237,24 @@ static void found(struct ti_scrub *s, enum ti_scrub_kind kind, size_t n, size_t 
 		ti_lun_tag_decayed(lun, sector, blocks, !lun->read_only);
 }
 
+/* Is the tag that is in memory block @n's, or a discarded block's? */
+static bool matches_memory(const struct ti_scrub *s, size_t n)
+{
+	size_t size = s->lun->geo.tag_size;
+	uint8_t filler[TI_MAX_TAG_SIZE];
+
+	if (ti_tag_cache_holds(&s->pin, n * size, s->tags + n * size, size))
+		return true;
+	memset(filler, TI_DISCARD_FILLER, size);
+	return s->lun->allow_discards && ti_tag_cache_holds(&s->pin, n * size, filler, size);
+}
+
 /* How does block @n stand?  TI_SCRUB_KINDS: well. */
 static enum ti_scrub_kind verdict_of(const struct ti_scrub *s, size_t n)
 {
-	size_t size = s->lun->geo.tag_size;
-
 	if (is_skipped(s, n) || matches_medium(s, n))
 		return TI_SCRUB_KINDS;
-	if (!ti_tag_cache_holds(&s->pin, n * size, s->tags + n * size, size))
+	if (!matches_memory(s, n))
 		return TI_SCRUB_MISMATCH;
 	/* The one in memory is right.  If it was newer, the medium is yet to get it. */
 	return s->settled ? TI_SCRUB_TAG_DECAYED : TI_SCRUB_KINDS;

@@ -332,6 +332,38 @@ static void recalculated_block_is_not_discarded_any_more(void **state)
 	sim_lun_free(l);
 }
 
+/* --- scrub --- */
+
+static void scrub_takes_discarded_blocks_for_good(void **state)
+{
+	(void)state;
+	for
+		EACH_MODE(m)
+		{
+			struct sim_lun *l = open_in(modes[m]);
+			struct ti_scrub_report report;
+
+			sim_ok(l, sim_write(l, 0, 100, 1));
+			sim_ok(l, sim_flush(l));
+			sim_ok(l,
+			       sim_discard(l, 20, 30)); /* its tags may not be on the medium yet */
+			for (unsigned round = 0; round < 2; round++) {
+				assert_int_equal(ti_lun_scrub_start(l->lun, NULL, 0), 0);
+				do {
+					ti_lun_wait(l->lun, ti_lun_deadline(l->lun));
+					ti_lun_tick(l->lun);
+					sim_go(l);
+					ti_lun_scrub_get(l->lun, &report);
+				} while (report.state == TI_SCRUB_RUNNING);
+				assert_int_equal(report.state, TI_SCRUB_FINISHED);
+				assert_int_equal(report.ranges, 0);
+				sim_ok(l, sim_flush(l));
+			}
+			assert_int_equal(sim_stats(l).mismatches, 0);
+			sim_lun_free(l);
+		}
+}
+
 /* --- extents --- */
 
 static void extent_is(struct sim_lun *l, uint32_t block, uint32_t count, uint32_t alike,
@@ -588,6 +620,7 @@ int main(void)
 		cmocka_unit_test(
 			discarded_blocks_of_clean_regions_are_no_mismatch_for_recalculation),
 		cmocka_unit_test(recalculated_block_is_not_discarded_any_more),
+		cmocka_unit_test(scrub_takes_discarded_blocks_for_good),
 		cmocka_unit_test(extents_tell_what_is_discarded),
 		cmocka_unit_test(blocks_that_are_not_recalculated_yet_are_not_called_discarded),
 		cmocka_unit_test(filler_is_on_the_medium_before_the_device_forgets),

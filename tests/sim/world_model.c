@@ -107,11 +107,27 @@ static bool lets_pass(const struct model *m, const struct version *v)
 }
 
 /*
+ * May a tag that was torn have been put together again by a later write that was torn, too?  What
+ * stands behind a short digest is the same in every tag but the filler.
+ */
+static bool mended(const struct model *m, const struct block *b, unsigned i)
+{
+	if (!m->tags_tear || b->v[i].status != BAD)
+		return false;
+	for (unsigned k = i + 1; k < b->count; k++)
+		if (b->v[k].status != BAD)
+			return true;
+	return false;
+}
+
+/*
  * May the block hold anything, because its @i-th version is a discard that is not complete, or one
  * whose tag lets pass what a write that came later has left in parts?
  */
 static bool anything(const struct model *m, const struct block *b, unsigned i)
 {
+	if (mended(m, b, i))
+		return true;
 	if (!lets_pass(m, &b->v[i]))
 		return false;
 	if (b->v[i].status != DONE)
@@ -125,6 +141,8 @@ static bool anything(const struct model *m, const struct block *b, unsigned i)
 /* The same after a power cut: nothing but the first one is complete. */
 static bool anything_after_cut(const struct model *m, const struct block *b, unsigned i)
 {
+	if (mended(m, b, i))
+		return true;
 	if (!lets_pass(m, &b->v[i]))
 		return false;
 	if (i > 0 || b->v[i].status != DONE)
@@ -243,15 +261,6 @@ static bool may_mismatch(const struct block *b)
 	return false;
 }
 
-/*
- * Does the tag of the block's @i-th version not match it?  One that a discard has torn may be put
- * together again by a later write: what stands behind a short digest is the same in every tag.
- */
-static bool is_bad(const struct model *m, const struct block *b, unsigned i)
-{
-	return b->v[i].status == BAD && !(m->tags_tear && i + 1 < b->count);
-}
-
 uint32_t model_judge_cut(const struct model *m, uint32_t n, const uint8_t *data)
 {
 	const struct block *b = &m->block[n];
@@ -263,7 +272,7 @@ uint32_t model_judge_cut(const struct model *m, uint32_t n, const uint8_t *data)
 			  n, b->v[0].id, b->count - 1);
 	if (data == NULL)
 		return SEEN_MISMATCH;
-	while (i > 0 && (is_bad(m, b, i - 1) || !model_holds(m, data, n, b->v[i - 1].id)) &&
+	while (i > 0 && (b->v[i - 1].status == BAD || !model_holds(m, data, n, b->v[i - 1].id)) &&
 	       !anything_after_cut(m, b, i - 1))
 		i--;
 	if (i == 0)
@@ -324,12 +333,14 @@ void model_settle_cut(struct model *m, uint32_t n, uint32_t seen)
 	/* What was seen may be there without its tag, over that of a discard. */
 	for (unsigned i = 0; i < b->count && (i == 0 || b->v[i].id != seen); i++)
 		filler |= lets_pass(m, &b->v[i]);
+	for (unsigned i = 0; i < b->count; i++)
+		if (b->v[i].id == seen && anything_after_cut(m, b, i)) {
+			status = FAILED; /* it may be anything */
+			filler = true;
+		}
 	if (seen == SEEN_MISMATCH) {
 		seen = b->v[0].id;
 		status = BAD;
-	} else if ((m->written[seen].discard || (filler && b->v[0].id == seen)) &&
-		   (b->count > 1 || b->v[0].status != DONE)) {
-		status = FAILED; /* it may be anything */
 	}
 	set_version(b, seen, status);
 	b->v[0].filler = filler;
