@@ -43,7 +43,7 @@ void model_init(struct model *m, const struct schedule *s)
 					  .period = step_period(&s->step[i]),
 					  .discard = s->step[i].op == STEP_DISCARD };
 	m->forgets = s->shape.discards > 1;
-	m->tags_tear = TI_SECTOR_BYTES % s->shape.tag_size != 0;
+	m->tags_tear = s->shape.discards > 0 && TI_SECTOR_BYTES % s->shape.tag_size != 0;
 	for (uint32_t n = 0; n < m->blocks; n++)
 		set_version(&m->block[n], 0, DONE);
 }
@@ -370,8 +370,7 @@ void model_settle_kill(struct model *m, uint32_t n, uint32_t seen)
 			b->count--;
 		if (i > 0 && !b->v[i].outlives_process)
 			set_version(b, seen, DONE);
-		else if (b->count == i + 1 &&
-			 !(m->written[seen].discard && b->v[i].status == FAILED))
+		else if (b->count == i + 1 && !(lets_pass(m, &b->v[i]) && b->v[i].status == FAILED))
 			b->v[i].status = DONE;
 		return;
 	}

@@ -45,7 +45,8 @@ struct model {
 	struct block *block;
 	uint32_t blocks, block_size;
 	bool forgets; /* what the data device has discarded is SIM_FORGOTTEN; else it is unknown */
-	bool tags_tear; /* a tag may lie in two sectors of the metadata device */
+	bool tags_tear; /* a tag may lie in two sectors of the metadata device, and be half a filler
+			 */
 	struct written {
 		uint32_t first, count, period; /* period 0: each block of the version differs */
 		bool atomic, discard;
