@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later
 # Copyright (c) 2026 The tcmu-integrity authors
 """An open LUN, as the handler shows it on the system bus (org.tcmu_integrity1)."""
+import re
 from typing import Any, Dict, List, Tuple
 
 from gi.repository import Gio, GLib  # type: ignore[import]
@@ -37,14 +38,14 @@ class Lun:
 
     def _sentence(self, error: Any) -> str:
         remote = Gio.DBusError.get_remote_error(error) or ""
-        Gio.DBusError.strip_remote_error(error)
         if remote.endswith((".ServiceUnknown", ".NameHasNoOwner")):
             return ("tcmu-runner does not answer on the system bus as org.tcmu_integrity1: start it, "
                     "'systemctl start tcmu-runner', and look at 'tcmu-integrity doctor'")
         if remote.endswith((".UnknownObject", ".UnknownMethod")):
             return (f"tcmu-runner has no open LUN {self.name}: its log, /var/log/tcmu-runner.log, says why "
                     "it could not be opened")
-        return str(error.message)
+        # GLib puts the error's name in front of the sentence.
+        return re.sub(r"^GDBus\.Error:[\w.]+: ", "", str(error.message))
 
     def facts(self) -> Dict[str, Any]:
         """All properties by their names."""
@@ -85,8 +86,8 @@ def _part(done: int, end: int) -> str:
 def _latency(value: Tuple[int, int, int, Any]) -> str:
     count, total, longest = value[:3]
     if not count:
-        return "none yet"
-    return f"{count}, mean {total / count / 1e6:.2f} ms, longest {longest / 1e6:.2f} ms"
+        return "none measured yet"
+    return f"{count} measured, mean {total / count / 1e6:.2f} ms, longest {longest / 1e6:.2f} ms"
 
 
 def _scrub(facts: Dict[str, Any]) -> str:

@@ -11,6 +11,7 @@
 . "${BASH_SOURCE[0]%/*}/lib-targetcli.sh"
 
 node=/backstores/user:integrity
+lun=$(backstore_name lun0)
 data=$(loop_dev 32)
 meta=$(loop_dev 8)
 install_targetcli_ext
@@ -25,9 +26,9 @@ done
 refused() {
 	local regex=$1 said
 	shift
-	said=$(assert_fails ext $node create lun0 "$@")
+	said=$(assert_fails ext $node create "$lun" "$@")
 	assert_match "$said" "$regex"
-	[[ -z $(backstore_dir lun0) ]] || fail "a backstore was created by: $*"
+	[[ -z $(backstore_dir "$lun") ]] || fail "a backstore was created by: $*"
 }
 refused 'the data device is missing: give data=PATH'
 refused 'the metadata device is missing: give meta=PATH' "data=$data"
@@ -42,32 +43,65 @@ before=$(sha256sum "$data" "$meta")
 refused 'the pair was not formatted, and no backstore was created' "data=$data" "meta=$meta" format=true
 assert_eq "$(sha256sum "$data" "$meta")" "$before" 'contents of the devices'
 
-ext $node create lun0 "data=$data" "meta=$meta" format=true yes=true block_size=4096 cache_mb=3 hash=sha256 \
+ext $node create "$lun" "data=$data" "meta=$meta" format=true yes=true block_size=4096 cache_mb=3 hash=sha256 \
 	commit_time=5000 >&2
-at_end backstore_delete lun0
-dir=$(backstore_dir lun0)
+at_end backstore_delete "$lun"
+dir=$(backstore_dir "$lun")
 assert_eq "$(sed -n 's|.*Config: \([^ ]*\) .*|\1|p' "$dir/info")" \
 	"integrity/$data;meta=$meta;hash=sha256;cache_mb=3;commit_time=5000"
 assert_eq "$(<"$dir/attrib/hw_block_size")" 4096
 assert_eq "$(<"$dir/attrib/hw_max_sectors")" 2048
 assert_eq "$(<"$dir/attrib/dev_size")" $(($(provided_sectors "$meta") * 512))
 assert_match "$(ext $node ls)" "lun0 .*$data;meta=$meta"
-ext $node delete lun0 >&2
-[[ -z $(backstore_dir lun0) ]] || fail 'the backstore is still there'
+# How it is, and what can be done to it.
+disk=$(loop_login lun0)
+dd if=/dev/urandom of="$disk" bs=64k count=8 oflag=direct conv=fsync status=none
+said=$(ext "$node/$lun" status)
+say "$said"
+for regex in 'state +ready, mode journal' "data device +$data" "metadata device +$meta" 'blocks of 4096' 'tags +sha256, 32 bytes' \
+	'mismatches +0' 'I/O errors +0 data, 0 metadata' 'journal +[0-9]+% of [0-9]+ entries' 'scrub +never' \
+	'flushes +(none measured yet|[1-9][0-9]* measured, mean [0-9.]+ ms)'; do
+	assert_match "$said" "$regex"
+done
+assert_match "$(ext "$node/$lun" info)" 'mismatches +0'
+assert_match "$(ext $node ls)" 'lun0 .*ready, mode journal, 0 mismatches'
+said=$(assert_fails ext "$node/$lun" scrub begin)
+assert_match "$said" 'scrub start, scrub stop, not scrub begin'
+# A bad block that nobody reads is found by a scrub; a rate that is too low to end now can be stopped.
+dd if=/dev/urandom of="$data" bs=4096 seek=5000 count=1 oflag=direct conv=notrunc status=none
+ext "$node/$lun" scrub start rate=1 >&2
+assert_match "$(ext "$node/$lun" status)" 'scrub +running, [0-9]+%'
+ext "$node/$lun" scrub stop >&2
+assert_match "$(ext "$node/$lun" status)" 'scrub +stopped'
+ext "$node/$lun" scrub start restart=true >&2
+scrub_is_done() { [[ $(ext "$node/$lun" status) =~ scrub\ +finished ]]; }
+wait_for 60 scrub_is_done
+said=$(ext "$node/$lun" status)
+assert_match "$said" 'scrub +finished, 100%, 8 bad sectors'
+assert_match "$said" 'sectors 40000 to 40007: mismatch'
+# Written again, it is good; and what the service says of other things is passed on as a sentence.
+dd if=/dev/urandom of="$disk" bs=4096 seek=5000 count=1 oflag=direct conv=fsync status=none
+dd if="$disk" of=/dev/null bs=4096 skip=5000 count=1 iflag=direct status=none
+said=$(assert_fails ext "$node/$lun" scrub stop)
+assert_match "$said" '^the scrub was not stopped: '
+loop_logout lun0
+
+ext $node delete "$lun" >&2
+[[ -z $(backstore_dir "$lun") ]] || fail 'the backstore is still there'
 
 # A profile, and stock's own way, which takes its parameters by their places, too.
 mkdir -p /etc/tcmu/integrity.d
 printf '[lun]\ndata=%s\nmeta=%s\nhash=sha256\n' "$data" "$meta" >/etc/tcmu/integrity.d/p.conf
-ext $node create lun0 profile=p mode=direct >&2
+ext $node create "$lun" profile=p mode=direct >&2
 assert_match "$(<"$dir/info")" 'integrity/profile=p;mode=direct'
-ext $node delete lun0 >&2
+ext $node delete "$lun" >&2
 refused 'more than the pair provides' profile=p size=64M
 refused "block_size=512 is less than the pair's blocks have" profile=p block_size=512
-ext $node create lun0 16M "$data;meta=$meta;hash=sha256" >&2
+ext $node create "$lun" 16M "$data;meta=$meta;hash=sha256" >&2
 assert_eq "$(<"$dir/attrib/dev_size")" $((16 << 20))
-ext $node delete lun0 >&2
-command targetcli $node create lun0 16M cfgstring=profile=p control=hw_block_size=4096 >&2
-ext $node delete lun0 >&2
+ext $node delete "$lun" >&2
+command targetcli $node create "$lun" 16M cfgstring=profile=p control=hw_block_size=4096 >&2
+ext $node delete "$lun" >&2
 
 # What tab shows.
 said=$("$LAB_DIR/completions" "$TARGETCLI_HOME" "$node create x mode=" "$node create x backend=u" \
@@ -82,8 +116,8 @@ done
 printf '%s\n' /usr/local/share/tcmu-integrity/python \
 	'import tcmu_integrity_targetcli.hook; tcmu_integrity_targetcli.hook.arm()' \
 	>/usr/lib/python3/dist-packages/tcmu-integrity-targetcli.pth
-command targetcli $node create lun0 profile=p >&2
-command targetcli $node delete lun0 >&2
+command targetcli $node create "$lun" profile=p >&2
+command targetcli $node delete "$lun" >&2
 # And if it breaks, stock goes on.
 echo 'raise RuntimeError("broken")' >>/usr/local/share/tcmu-integrity/python/tcmu_integrity_targetcli/backstore.py
 said=$(command targetcli $node ls 2>&1)

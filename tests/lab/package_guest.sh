@@ -15,11 +15,16 @@ system_files() {
 }
 
 start_machine() {
+	# Reading all manual pages after each dpkg takes long here, and a descriptor of the host's for each.
+	rm -f /var/lib/man-db/auto-update
 	mkdir -p /run/systemd/system "$LAB_TMP" /usr/local/sbin
 	printf '#!/bin/sh\necho "$*" >>%s/systemctl\n' "$LAB_TMP" >/usr/local/sbin/systemctl
 	chmod 755 /usr/local/sbin/systemctl
 	# Debian's directory of handlers, whatever is in it.
 	ln -sfn "$(dirname "$(echo /usr/lib/*/tcmu-runner/handler_qcow.so)")" "$LAB_TMP/handlers"
+	# The package brings the policy for the bus; lib-target's start_dbus would do it first.
+	dbus-daemon --system --fork --print-pid=3 --nopidfile 3>"$LAB_TMP/dbus.pid"
+	at_end stop_dbus
 	start_runner
 	start_iscsid
 }
@@ -31,6 +36,8 @@ systemctl_said() {
 }
 
 restart_machine_runner() {
+	# The guest's kernel holds every file of the host's open that it has seen, up to a limit.
+	echo 2 >/proc/sys/vm/drop_caches
 	stop_runner
 	start_runner
 }
