@@ -139,6 +139,22 @@ static int take_section(struct ti_journal *j, uint32_t i, struct ti_error *error
 	return 0;
 }
 
+/*
+ * A replay has three steps, each of which goes over its sections: they are verified, written again
+ * and written out.  Nothing depends on the number, so that its store needs no order.
+ */
+enum replay_step { VERIFIED, SECURED, WRITTEN_OUT, REPLAY_STEPS };
+
+static void tell(struct ti_journal *j, enum replay_step step, uint32_t section, uint32_t sections)
+{
+	uint64_t done = (uint64_t)step * sections + section,
+		 all = REPLAY_STEPS * (uint64_t)sections;
+	uint64_t part = (done << 16) / all;
+
+	__atomic_store_n(&j->lun->start_progress, part < UINT16_MAX ? (uint16_t)part : UINT16_MAX,
+			 __ATOMIC_RELAXED);
+}
+
 /* Run the engine until @until() says so, and tell now and then how far a write-out is. */
 static void run_until(struct ti_journal *j, bool (*until)(const struct ti_journal *j))
 {
@@ -147,6 +163,8 @@ static void run_until(struct ti_journal *j, bool (*until)(const struct ti_journa
 
 	for (;;) {
 		ti_lun_run(j->lun, &none);
+		if (j->writing > 0)
+			tell(j, WRITTEN_OUT, j->at_section, j->writing);
 		if (until(j))
 			return;
 		ti_lun_wait(j->lun, tell_ns);
@@ -226,6 +244,7 @@ static int secure(struct ti_journal *j, uint32_t sections)
 		err = ti_queue_sync(j->lun->queue, TI_IO_WRITE, TI_META,
 				    j->geo->journal_offset + i * j->section_bytes,
 				    ti_journal_sealed(j, i), j->section_bytes);
+		tell(j, SECURED, k + 1, sections);
 	}
 	return err != 0 ? err : ti_lun_flush_meta(j->lun);
 }
@@ -242,6 +261,7 @@ static int replay(struct ti_journal *j, const struct ti_journal_summary *s, stru
 		err = take_section(j, ti_journal_ring(j, k), error);
 		if (err != 0)
 			return err;
+		tell(j, VERIFIED, k + 1, s->replay_sections);
 	}
 	err = secure(j, s->replay_sections);
 	if (err != 0)
@@ -258,6 +278,7 @@ static int replay(struct ti_journal *j, const struct ti_journal_summary *s, stru
 				    " (%s): it is kept, and replayed at the next open",
 				    meta_name(j), j->writeout_result.sector,
 				    ti_cause_name(j->writeout_result.cause));
+	tell(j, WRITTEN_OUT, 1, 1);
 	ti_log(&j->lun->log, TI_LOG_INFO, "journal replay ends");
 	return 0;
 }

@@ -416,6 +416,11 @@ uint64_t ti_lun_fingerprint(const struct ti_lun *lun)
 	return hash;
 }
 
+uint16_t ti_lun_start_progress(const struct ti_lun *lun)
+{
+	return __atomic_load_n(&lun->start_progress, __ATOMIC_RELAXED);
+}
+
 uint64_t ti_lun_atomic_sectors(const struct ti_lun *lun)
 {
 	return lun->policy->atomic_sectors ? lun->policy->atomic_sectors(lun) : 0;

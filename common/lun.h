@@ -214,6 +214,9 @@ int ti_lun_open(const struct ti_lun_options *options, struct ti_queue *queue,
  */
 int ti_lun_start(struct ti_lun *lun, struct ti_error *error);
 
+/** How far a replay is, in 65536ths; grows.  Any thread, also while ti_lun_start() runs. */
+uint16_t ti_lun_start_progress(const struct ti_lun *lun);
+
 /**
  * Write out and flush everything, then free the LUN; one that was not started is only freed.  All
  * requests must have come back.  Does not close the queue.  Returns 0, or the error that left

@@ -174,6 +174,7 @@ struct ti_lun {
 	bool allow_discards;
 	bool read_only;
 	bool started;
+	uint16_t start_progress; /* ti_lun_start_progress(); relaxed atomics on both sides */
 	bool locked_memory;
 
 	uint32_t io_align;     /* bytes: requests are multiples of this */

@@ -185,7 +185,7 @@ int ti_disk_ready(void *ctx, uint8_t *sense)
 	case TI_DISK_READY:
 		break;
 	case TI_DISK_STARTING: /* Linux waits and tries again, for minutes */
-		return ti_sense_set(sense, TI_KEY_NOT_READY, TI_ASC_BECOMING_READY);
+		return ti_sense_set_progress(sense, ti_lun_start_progress(disk->lun));
 	case TI_DISK_FAILED:
 		return ti_sense_set(sense, TI_KEY_HARDWARE_ERROR, TI_ASC_INTERNAL_TARGET_FAILURE);
 	}

@@ -74,6 +74,14 @@ int ti_sense_set_field(uint8_t *sense, enum ti_asc asc, unsigned byte, int bit)
 	return TCMU_STS_PASSTHROUGH_ERR;
 }
 
+int ti_sense_set_progress(uint8_t *sense, uint16_t progress)
+{
+	ti_sense_set(sense, TI_KEY_NOT_READY, TI_ASC_BECOMING_READY);
+	sense[15] = SKSV;
+	put_be(sense + 16, progress, 2);
+	return TCMU_STS_PASSTHROUGH_ERR;
+}
+
 void ti_sense_to_descriptors(uint8_t *sense)
 {
 	uint8_t fixed[TI_SENSE_BYTES], *p = sense + 8;

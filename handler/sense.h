@@ -72,6 +72,9 @@ bool ti_sense_may_name_block(const struct ti_request *request, bool sends);
 /** Take the address out of what ti_sense_set_lba() has written. */
 void ti_sense_drop_information(uint8_t *sense);
 
+/** NOT READY, becoming ready, and how far that is: @progress 65536ths. */
+int ti_sense_set_progress(uint8_t *sense, uint16_t progress);
+
 /** From fixed to descriptor format, with all that it holds; nothing happens to the latter. */
 void ti_sense_to_descriptors(uint8_t *sense);
 

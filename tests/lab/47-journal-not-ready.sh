@@ -46,6 +46,17 @@ set_delay "$data" 0 4000 0
 start_runner
 said=$(sense "$disk" 00 00 00 00 00 00)
 assert_sense "$said" 'Not Ready' 'Logical unit is in process of becoming ready'
+assert_match "$said" 'Progress indication: [0-9.]+%' 'sense data'
+# REQUEST SENSE in both formats: how far it is, and that it goes on.
+progress() {
+	scsi "$disk" -r 252 03 "$1" 00 00 fc 00 >/dev/null
+	sg_raw -b -r 252 -o - "$disk" 03 "$1" 00 00 fc 00 2>/dev/null | od -An -v -tu1 -w252
+}
+read -ra fixed < <(progress 00)
+read -ra described < <(progress 01)
+assert_eq "$((fixed[2])) ${fixed[12]} ${fixed[13]} ${fixed[15]}" '2 4 1 128' 'fixed sense data'
+assert_eq "${described[0]} ${described[1]} ${described[8]} ${described[12]}" '114 2 2 128' 'descriptors'
+assert_between $((described[13] * 256 + described[14])) $((fixed[16] * 256 + fixed[17])) 65535 'a later progress'
 # READ(10) of one block.
 said=$(sense "$disk" -r 512 28 00 00 00 00 00 00 00 01 00)
 assert_sense "$said" 'Not Ready' 'Logical unit is in process of becoming ready'

@@ -97,6 +97,19 @@ static void replay_writes_data_and_tags_to_their_places_durably(void **state)
 	}
 }
 
+static void progress_of_a_replay_ends_with_it(void **state)
+{
+	struct sim_lun *l = torn_ring();
+
+	(void)state;
+	opens(l);
+	assert_int_equal(ti_lun_start_progress(l->lun), UINT16_MAX);
+	sim_lun_free(l);
+	l = sim_lun_new(&(struct sim_lun_options){ .lun.mode = TI_MODE_JOURNAL });
+	assert_int_equal(ti_lun_start_progress(l->lun), 0); /* there was none */
+	sim_lun_free(l);
+}
+
 /*
  * A killed process may have left a commit in the device's cache only.  Were it replayed from there
  * and the power lost in between, the journal would be gone and some blocks half written.
@@ -501,6 +514,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(replay_writes_data_and_tags_to_their_places_durably),
+		cmocka_unit_test(progress_of_a_replay_ends_with_it),
 		cmocka_unit_test(journal_is_durable_before_replay_writes_anything),
 		cmocka_unit_test(torn_journal_is_erased_as_dm_integrity_does),
 		cmocka_unit_test(full_ring_is_kept_while_open_and_goes_on_where_it_ended),

@@ -221,6 +221,8 @@ static void commands_before_and_after_a_start_that_failed_are_told(void **state)
 	pthread_mutex_lock(&disk->lock);
 	set_state(disk, TI_DISK_STARTING);
 	all_say(dev, 0x2, 0x04, 0x01);
+	assert_int_equal(fake_run(dev, &ready), TCMU_STS_PASSTHROUGH_ERR);
+	assert_int_equal(ready.sense[15], 0x80); /* how far it is */
 	assert_int_equal(fake_run(dev, &inquiry), TCMU_STS_OK);
 	set_state(disk, TI_DISK_FAILED);
 	all_say(dev, 0x4, 0x44, 0x00);

@@ -173,6 +173,27 @@ static void a_block_is_named_only_if_those_before_it_are_done(void **state)
 	assert_true(ti_sense_may_name_block(&r, false));
 }
 
+static void progress_is_told_in_both_formats(void **state)
+{
+	(void)state;
+	assert_int_equal(ti_sense_set_progress(sense, 0x1234), TCMU_STS_PASSTHROUGH_ERR);
+	assert_int_equal(sense[0], 0x70);
+	assert_int_equal(sense[2], TI_KEY_NOT_READY);
+	assert_int_equal(sense[7], 10);
+	assert_int_equal(sense[12] << 8 | sense[13], 0x0401);
+	assert_int_equal(sense[15], 0x80);
+	assert_int_equal(sense[16] << 8 | sense[17], 0x1234);
+	ti_sense_to_descriptors(sense);
+	assert_int_equal(sense[0], 0x72);
+	assert_int_equal(sense[1], TI_KEY_NOT_READY);
+	assert_int_equal(sense[2] << 8 | sense[3], 0x0401);
+	assert_int_equal(sense[7], 8);
+	assert_int_equal(sense[8], 0x02); /* sense key specific */
+	assert_int_equal(sense[9], 0x06);
+	assert_int_equal(sense[12], 0x80);
+	assert_int_equal(sense[13] << 8 | sense[14], 0x1234);
+}
+
 static void an_address_can_be_taken_out(void **state)
 {
 	(void)state;
@@ -202,6 +223,7 @@ int main(void)
 		cmocka_unit_test_setup(a_closing_lun_is_busy, dirty),
 		cmocka_unit_test_setup(a_block_is_named_only_if_those_before_it_are_done, dirty),
 		cmocka_unit_test_setup(an_address_can_be_taken_out, dirty),
+		cmocka_unit_test_setup(progress_is_told_in_both_formats, dirty),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
