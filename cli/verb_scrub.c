@@ -135,7 +135,9 @@ static int run(GDBusConnection *bus, const struct options *options, GPtrArray **
 		return CLI_STOPPED;
 	if (!strcmp(bus_text(lun, "ScrubState"), "failed"))
 		return CLI_IO;
-	return bus_number(lun, "ScrubBadSectors") && !stops ? CLI_DIFFERENT : CLI_CLEAN;
+	if ((starts || stops) && !options->wait)
+		return CLI_CLEAN;
+	return bus_number(lun, "ScrubBadSectors") ? CLI_DIFFERENT : CLI_CLEAN;
 }
 
 int cli_scrub(int argc, char **argv)

@@ -38,17 +38,28 @@ static int64_t may_log(struct ti_lun *lun, struct ti_ratelimit *rl)
 	return ti_ratelimit(rl, ti_clock_now(lun->clock));
 }
 
+/* " not_logged=N" if lines were left out since the last one: most lines stay short. */
+static const char *left_out(int64_t skipped, char *text, size_t size)
+{
+	text[0] = '\0';
+	if (skipped > 0)
+		snprintf(text, size, " not_logged=%" PRId64, skipped);
+	return text;
+}
+
 void ti_lun_io_error(struct ti_lun *lun, enum ti_device dev, const char *what, uint64_t sector,
 		     int error)
 {
+	char rest[40];
 	int64_t skipped;
 
 	lun->stats.io_errors[dev]++;
 	skipped = may_log(lun, &lun->error_log);
 	if (skipped >= 0)
 		ti_log(&lun->log, TI_LOG_ERR,
-		       "I/O error op=%s device=%s sector=%" PRIu64 " error=%s not_logged=%" PRId64,
-		       what, lun->queue->dev[dev].name, sector, strerror(-error), skipped);
+		       "I/O error op=%s device=%s sector=%" PRIu64 " error=%s%s", what,
+		       lun->queue->dev[dev].name, sector, strerror(-error),
+		       left_out(skipped, rest, sizeof(rest)));
 }
 
 void ti_lun_event(struct ti_lun *lun, const struct ti_event *event)
@@ -82,7 +93,7 @@ void ti_lun_mismatch(struct ti_lun *lun, enum ti_event_source source, uint64_t s
 					.source = source,
 					.sector = sector,
 					.sectors = blocks * lun->geo.sectors_per_block };
-	char expected[2 * TAG_SHOWN + 3], found[2 * TAG_SHOWN + 3];
+	char expected[2 * TAG_SHOWN + 3], found[2 * TAG_SHOWN + 3], rest[40];
 	bool keyed = lun->hash.ops->keyed;
 	int64_t skipped;
 
@@ -92,14 +103,16 @@ void ti_lun_mismatch(struct ti_lun *lun, enum ti_event_source source, uint64_t s
 	if (skipped >= 0)
 		ti_log(&lun->log, TI_LOG_ERR,
 		       "tag mismatch on %s device=%s sector=%" PRIu64
-		       " blocks=%zu expected=%s found=%s not_logged=%" PRId64,
+		       " blocks=%zu expected=%s found=%s%s",
 		       where[source], lun->queue->dev[TI_DATA].name, sector, blocks,
 		       keyed ? "(keyed)" : tag_text(lun, stored, expected),
-		       keyed ? "(keyed)" : tag_text(lun, computed, found), skipped);
+		       keyed ? "(keyed)" : tag_text(lun, computed, found),
+		       left_out(skipped, rest, sizeof(rest)));
 }
 
 void ti_lun_tag_decayed(struct ti_lun *lun, uint64_t sector, size_t blocks, bool mended)
 {
+	char rest[40];
 	int64_t skipped;
 
 	lun->stats.tags_decayed += blocks;
@@ -107,9 +120,10 @@ void ti_lun_tag_decayed(struct ti_lun *lun, uint64_t sector, size_t blocks, bool
 	if (skipped >= 0)
 		ti_log(&lun->log, TI_LOG_ERR,
 		       "tag on the medium is bad and the one in memory is right, %s device=%s "
-		       "sector=%" PRIu64 " blocks=%zu not_logged=%" PRId64,
+		       "sector=%" PRIu64 " blocks=%zu%s",
 		       mended ? "it is written again" : "which is lost when the LUN is closed",
-		       lun->queue->dev[TI_META].name, sector, blocks, skipped);
+		       lun->queue->dev[TI_META].name, sector, blocks,
+		       left_out(skipped, rest, sizeof(rest)));
 }
 
 /* Give a request back to the caller. */

@@ -19,6 +19,8 @@
 /* How often a scrub that waits for a recalculation looks again. */
 #define WAIT_NS (1000 * TI_NS_PER_MS)
 #define RATE_NS (2000 * TI_NS_PER_MS)
+/* From less than this a rate is noise. */
+#define RATE_FIRST_NS (500 * TI_NS_PER_MS)
 /* So many unreadable units in a row: the device is gone, and each further one may take seconds. */
 #define FAILURES_MAX 64U
 
@@ -75,9 +77,7 @@ static void measure(struct ti_scrub *s, uint64_t now)
 	uint64_t ns = now - s->rate_began_ns;
 
 	s->rate_sectors += s->piece_sectors;
-	if (ns < RATE_NS && s->report.rate != 0)
-		return;
-	if (ns == 0)
+	if (ns < (s->report.rate == 0 ? RATE_FIRST_NS : RATE_NS))
 		return;
 	s->report.rate = (uint64_t)((double)(s->rate_sectors * TI_SECTOR_BYTES) *
 				    (double)TI_NS_PER_SEC / (double)ns);

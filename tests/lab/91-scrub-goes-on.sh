@@ -61,7 +61,7 @@ assert_eq "$(json "j['scrub']['started'] >= $started")" True
 
 say 'another pair under the same name'
 backstore_remove disk
-format_pair "$meta" "$data"
+format_pair "$meta" "$data" --force
 backstore disk "$data" "$meta"
 wait_for 20 scrub_is "$name" never
 
