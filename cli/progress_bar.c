@@ -43,9 +43,9 @@ static void describe(const struct progress_bar *bar, uint64_t now, uint64_t done
 			    units_size(total).text);
 	double per_second;
 
-	if (elapsed < RATE_AFTER_NS || !done || used < 0 || (size_t)used >= room)
+	if (elapsed < RATE_AFTER_NS || done <= bar->base || used < 0 || (size_t)used >= room)
 		return;
-	per_second = (double)done / ((double)elapsed / (double)TI_NS_PER_SEC);
+	per_second = (double)(done - bar->base) / ((double)elapsed / (double)TI_NS_PER_SEC);
 	snprintf(text + used, room - (size_t)used, "  %s/s  ETA %s",
 		 units_size((uint64_t)per_second).text,
 		 units_time((uint64_t)((double)(total - done) / per_second + 0.5)).text);
@@ -84,6 +84,9 @@ static int step(void *ctx, uint64_t done, uint64_t total)
 	if (bar->visible) {
 		uint64_t now = ti_clock_now(&ti_clock_monotonic);
 
+		/* Work that goes on where another has left it has not done that part. */
+		if (!bar->drawn)
+			bar->base = done;
 		if (!bar->drawn || done == total || now - bar->last_ns >= DRAW_EVERY_NS)
 			draw(bar, now, done, total);
 	}

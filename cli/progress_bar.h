@@ -19,6 +19,7 @@ struct progress_bar {
 	bool drawn;
 	uint64_t start_ns;
 	uint64_t last_ns; /* when it was drawn */
+	uint64_t base;	  /* what had been done when it was drawn first */
 };
 
 /** Begin; @wanted is false in batch mode.  Signals that stop the work are caught from here on. */

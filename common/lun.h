@@ -250,6 +250,15 @@ uint64_t ti_lun_atomic_sectors(const struct ti_lun *lun);
 void ti_lun_get_stats(const struct ti_lun *lun, struct ti_lun_stats *stats);
 
 /**
+ * Make every tag anew from the blocks that are there, in the background; see recalc.h.  Whatever is
+ * bad becomes good, and until its turn has come a block is read without a look at its tag.
+ * @rate: bytes per second; 0: no limit but others' I/O.  Inside the monitor; the thread that waits
+ * is to be woken afterwards.  Returns 0; -EROFS; -EOPNOTSUPP in mode bitmap; -EALREADY; -EPERM if
+ * tags or journal have a key that this would get around (ti_seal_check_recalculate()).
+ */
+int ti_lun_recalculate(struct ti_lun *lun, uint64_t rate);
+
+/**
  * Begin to verify every tag on the medium, in the background; see scrub.h.  @from: a report of this
  * pair's, to go on where it ends; one that does not fit is dropped.  NULL: from the beginning.
  * @rate_limit: bytes per second; 0: none but others' I/O.  Inside the monitor; the thread that

@@ -300,6 +300,9 @@ bool ti_recalc_run(struct ti_lun *lun)
 			return false;
 		if (r->sector >= r->end)
 			return ti_recalc_save_run(r, r->saved_ns);
+		/* It may be about to judge by tags that this piece would change. */
+		if (!ti_scrub_idle(&lun->scrub))
+			return false;
 		begin_piece(r);
 		return true;
 	case TI_RECALC_LOCKED:
@@ -359,12 +362,28 @@ bool ti_recalc_note(struct ti_lun *lun)
 	       ti_bits_all(r->bits, regions(r, r->sector, r->end - r->sector));
 }
 
+/* All is prepared: the next run begins the first piece. */
+static void begin(struct ti_recalc *r)
+{
+	struct ti_lun *lun = r->lun;
+
+	/* Behind it nothing can be read in whole units, nor be asked for. */
+	r->end -= r->end % unit_sectors(lun);
+	r->saved_sector = r->sector;
+	r->saved_ns = ti_clock_now(lun->clock);
+	go_on(r);
+	r->running = true;
+	ti_log(&lun->log, TI_LOG_INFO,
+	       "recalculation begins sector=%" PRIu64 " of=%" PRIu64 " regions=%s", r->sector,
+	       r->end, r->bits != NULL ? "dirty" : "all");
+}
+
 int ti_recalc_open(struct ti_lun *lun, struct ti_error *error)
 {
 	struct ti_recalc *r = &lun->recalc;
 	uint64_t unit = unit_sectors(lun);
 
-	if (!r->active || lun->read_only)
+	if (lun->read_only)
 		return 0;
 	r->piece_max = PIECE_BYTES / TI_SECTOR_BYTES;
 	if (r->piece_max > lun->part_sectors)
@@ -379,15 +398,36 @@ int ti_recalc_open(struct ti_lun *lun, struct ti_error *error)
 	r->save_buf = ti_memory_get(TI_SB_BYTES, &lun->locked_memory);
 	if (r->data == NULL || r->tags == NULL || r->save_buf == NULL)
 		return ti_error_set(error, -ENOMEM, "out of memory for recalculation");
-	/* Behind it nothing can be read in whole units, nor be asked for. */
-	r->end -= r->end % unit;
-	r->saved_sector = r->sector;
-	r->saved_ns = ti_clock_now(lun->clock);
-	go_on(r);
-	r->running = true;
-	ti_log(&lun->log, TI_LOG_INFO,
-	       "recalculation begins sector=%" PRIu64 " of=%" PRIu64 " regions=%s", r->sector,
-	       r->end, r->bits != NULL ? "dirty" : "all");
+	if (r->active)
+		begin(r);
+	return 0;
+}
+
+int ti_lun_recalculate(struct ti_lun *lun, uint64_t rate)
+{
+	struct ti_recalc *r = &lun->recalc;
+	struct ti_error error;
+
+	if (lun->read_only)
+		return -EROFS;
+	/* Its bits would have to say so on the medium, all of them, before the first tag does. */
+	if (lun->bitmap != NULL)
+		return -EOPNOTSUPP;
+	if (r->active)
+		return -EALREADY;
+	if (ti_seal_check_recalculate(lun->seal, &lun->sb, lun->hash.ops, false, "", &error) != 0)
+		return -EPERM;
+	/* A crash before the first save of this leaves the pair as if nobody had asked. */
+	lun->sb.flags |= TI_SB_RECALCULATING;
+	lun->sb.recalc_sector = 0;
+	r->active = true;
+	r->sector = 0;
+	r->end = lun->geo.provided_sectors;
+	r->rate = rate;
+	r->chunk_end = r->small_until = r->rest_until_ns = 0;
+	r->done_sectors = r->mismatches = r->unreadable = 0;
+	r->tenths_logged = 0;
+	begin(r);
 	return 0;
 }
 

@@ -91,7 +91,7 @@ struct ti_recalc {
 	unsigned tenths_logged;
 };
 
-/** Start what lun->recalc was prepared for: allocate, log.  Returns 0 or -ENOMEM. */
+/** Allocate, and start what lun->recalc was prepared for, if it was.  Returns 0 or -ENOMEM. */
 int ti_recalc_open(struct ti_lun *lun, struct ti_error *error);
 void ti_recalc_free(struct ti_lun *lun);
 

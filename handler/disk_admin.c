@@ -60,6 +60,19 @@ int ti_disk_scrub_stop(struct ti_disk *disk)
 	return err;
 }
 
+int ti_disk_recalculate(struct ti_disk *disk, uint64_t rate)
+{
+	int err = not_ready(disk);
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&disk->lock);
+	err = ti_lun_recalculate(disk->lun, rate);
+	pthread_mutex_unlock(&disk->lock);
+	ti_lun_wake(disk->lun);
+	return err;
+}
+
 int ti_disk_scrub_restore(struct ti_disk *disk, const struct ti_scrub_report *report)
 {
 	int err = not_ready(disk);

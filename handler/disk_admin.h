@@ -28,6 +28,9 @@ int ti_disk_scrub_start(struct ti_disk *disk, bool resume, uint64_t rate);
 /** Returns 0, or -EALREADY if none runs, -EAGAIN and -EIO as above. */
 int ti_disk_scrub_stop(struct ti_disk *disk);
 
+/** See ti_lun_recalculate().  -EAGAIN and -EIO as above. */
+int ti_disk_recalculate(struct ti_disk *disk, uint64_t rate);
+
 /** What an earlier process knew of a scrub: let it be this one's last.  Errors as above. */
 int ti_disk_scrub_restore(struct ti_disk *disk, const struct ti_scrub_report *report);
 

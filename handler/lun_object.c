@@ -60,6 +60,14 @@ static void answer(GDBusMethodInvocation *call, int err, const char *what, const
 		name = ERROR_PREFIX "NotSupported";
 		why = "this LUN's mode does not allow it";
 		break;
+	case -EROFS:
+		name = ERROR_PREFIX "NotSupported";
+		why = "the LUN is read-only";
+		break;
+	case -EPERM:
+		name = ERROR_PREFIX "NotSupported";
+		why = "the tags or the journal have a key, which that would get around";
+		break;
 	case -ENODEV:
 		name = ERROR_PREFIX "Closed";
 		why = "the LUN is being closed";
@@ -122,6 +130,14 @@ static int scrub_start(struct ti_service_lun *lun, struct ti_disk *disk, GVarian
 		lun->started = now();
 	lun->ended = 0;
 	return 0;
+}
+
+static int recalculate(struct ti_disk *disk, GVariant *parameters)
+{
+	uint64_t rate = 0;
+	int err = take_options(parameters, false, &rate, NULL);
+
+	return err ? err : ti_disk_recalculate(disk, rate);
 }
 
 /* The next flush, if somebody waits for one. */
@@ -203,9 +219,9 @@ static void method_call(GDBusConnection *bus, const gchar *sender, const gchar *
 	else if (!strcmp(method, "ScrubStop"))
 		err = ti_disk_scrub_stop(disk);
 	else
-		err = -EOPNOTSUPP;
+		err = recalculate(disk, parameters);
 	ti_service_lun_give_back(lun);
-	if (!err)
+	if (!err && strcmp(method, "Recalculate") != 0)
 		ti_scrub_keeper_save(lun);
 	if (!strcmp(method, "ScrubStart"))
 		answer(call, err, "the scrub was not started", "it runs already");

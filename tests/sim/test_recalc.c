@@ -692,10 +692,111 @@ static void recovery_sees_the_data_device_and_leaves_a_journal_alone(void **stat
 	sim_lun_free(l);
 }
 
+/* ---- on request ---- */
+
+static void request_makes_all_tags_anew(void **state)
+{
+	static const enum ti_mode mode[] = { TI_MODE_DIRECT, TI_MODE_JOURNAL };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct sim_lun *l = sim_bitmap_make(0, SIM_REGION);
+
+		sim_put_block(l, 70, 9);
+		sim_put_block(l, 4000, 9);
+		l->options.mode = mode[i];
+		open_it(l);
+		mismatch_at(l, 70);
+		assert_int_equal(ti_lun_recalculate(l->lun, 0), 0);
+		assert_int_equal(ti_lun_recalculate(l->lun, 0), -EALREADY);
+		assert_true(sim_stats(l).recalculating);
+		sim_write(l, 100, 10, 5);
+		sim_recalculate(l);
+		sim_reads(l, 70, 1, 9);
+		sim_reads(l, 4000, 1, 9);
+		sim_reads(l, 100, 10, 5);
+		assert_int_equal(sim_lun_close(l), 0);
+		assert_int_equal(sim_superblock(l).recalc_sector, 4096);
+		assert_true(sim_all_match(l));
+		sim_lun_free(l);
+	}
+}
+
+static void request_that_is_cut_goes_on_from_its_last_save(void **state)
+{
+	struct sim_lun *l = sim_bitmap_make(0, SIM_REGION);
+
+	(void)state;
+	for (uint32_t block = 0; block < 4096; block += 100)
+		sim_put_block(l, block, 9);
+	l->options.mode = TI_MODE_DIRECT;
+	open_it(l);
+	assert_int_equal(ti_lun_recalculate(l->lun, 0), 0);
+	for (unsigned i = 0; i < 3; i++)
+		tick_on(l);
+	assert_int_equal(sim_lun_close(l), 0);
+	assert_true(sim_superblock(l).flags & TI_SB_RECALCULATING);
+	assert_true(sim_superblock(l).recalc_sector < 4096);
+	open_it(l);
+	assert_true(sim_stats(l).recalculating);
+	settle(l);
+	assert_true(sim_all_match(l));
+	sim_lun_free(l);
+}
+
+/* A second request begins anew, and a scrub's piece is not disturbed by it. */
+static void request_can_be_repeated_and_waits_for_the_scrubs_piece(void **state)
+{
+	struct sim_lun *l = sim_bitmap_make(0, SIM_REGION);
+	struct ti_scrub_report report;
+
+	(void)state;
+	l->options.mode = TI_MODE_DIRECT;
+	open_it(l);
+	assert_int_equal(ti_lun_recalculate(l->lun, 0), 0);
+	sim_recalculate(l);
+	sim_put_block(l, 5, 9);
+	sim_put_block(l, 600, 9);
+	sim_hold(l->sim, true);
+	assert_int_equal(ti_lun_scrub_start(l->lun, NULL, 0), 0);
+	sim_advance(l->sim, 10);
+	ti_lun_tick(l->lun);
+	sim_go(l);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_READ), 1);
+	assert_int_equal(ti_lun_recalculate(l->lun, 0), 0);
+	sim_go(l);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_READ), 1);
+	sim_recalculate(l);
+	ti_lun_scrub_get(l->lun, &report);
+	assert_int_equal(report.bad_sectors[TI_SCRUB_MISMATCH], 1);
+	assert_int_equal(report.bad_sectors[TI_SCRUB_TAG_DECAYED], 0);
+	sim_reads(l, 5, 1, 9);
+	sim_reads(l, 600, 1, 9);
+	sim_lun_free(l);
+}
+
+static void request_is_refused_where_it_would_do_harm(void **state)
+{
+	struct sim_lun *l = sim_bitmap_new();
+
+	(void)state;
+	assert_int_equal(ti_lun_recalculate(l->lun, 0), -EOPNOTSUPP);
+	assert_int_equal(sim_lun_close(l), 0);
+	l->options.mode = TI_MODE_DIRECT;
+	l->options.read_only = true;
+	open_it(l);
+	assert_int_equal(ti_lun_recalculate(l->lun, 0), -EROFS);
+	sim_lun_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(dirty_region_gets_the_tags_of_what_is_there),
+		cmocka_unit_test(request_makes_all_tags_anew),
+		cmocka_unit_test(request_that_is_cut_goes_on_from_its_last_save),
+		cmocka_unit_test(request_can_be_repeated_and_waits_for_the_scrubs_piece),
+		cmocka_unit_test(request_is_refused_where_it_would_do_harm),
 		cmocka_unit_test(clean_block_beside_a_dirty_region_is_verified_and_never_blessed),
 		cmocka_unit_test(only_chunks_with_a_dirty_region_are_read),
 		cmocka_unit_test(read_before_its_turn_is_answered_without_a_look_at_the_tag),
