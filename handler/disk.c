@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -276,6 +277,9 @@ void ti_disk_scrub(void *ctx, struct ti_scrub_report *report)
 
 int ti_disk_resize(struct ti_disk *disk, uint64_t bytes, struct ti_error *error)
 {
+	/* The core raises a unit attention when we have returned, at once.  Two ticks are one at
+	 * least. */
+	atomic_store(&disk->no_holding_back, 2);
 	return ti_facts_resize(&disk->facts, ti_lun_geometry(disk->lun)->provided_sectors, bytes,
 			       error);
 }

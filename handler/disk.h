@@ -77,6 +77,9 @@ struct ti_disk {
 	bool held_back; /* a flush was handed in, and the engine has not run since; see disk_io.c */
 	bool ran;	/* the engine, for the command at hand */
 	uint32_t answer; /* of the command at hand; see struct outcome */
+	/* Ticks for which nothing is held back: a resize makes the core answer a command itself.
+	 * Set by the main thread, counted down by the completion thread. */
+	_Atomic unsigned no_holding_back;
 
 	pthread_mutex_t lock;
 	pthread_cond_t started;	  /* state is no longer STARTING */

@@ -10,11 +10,13 @@
  *
  * A flush (or a write with FUA) that has another command of ours right behind it in the ring is
  * handed in, but the engine does not run: it does for that command, and all that were held back
- * share one flush round or commit.  However that command ends, the engine runs before it does.  If
- * it never comes to us (the core answers it for a unit attention), the next one does, or a tick.
+ * share one flush round or commit.  However that command ends, the engine runs before it does. That
+ * command always comes to us, unless the core answers it for a unit attention, which only a resize
+ * raises: for some seconds after one nothing is held back.
  */
 #include "disk.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "disk_admin.h"
@@ -394,7 +396,8 @@ static bool may_hold_back(const struct ti_disk *disk, const struct ti_command *c
 	const struct ti_row *row;
 	const uint8_t *next;
 
-	if (command->request.op != TI_REQ_FLUSH && !(command->request.flags & TI_REQ_FUA))
+	if ((command->request.op != TI_REQ_FLUSH && !(command->request.flags & TI_REQ_FUA)) ||
+	    atomic_load(&disk->no_holding_back) > 0)
 		return false;
 	next = ti_ring_next(&disk->ring);
 	row = next ? ti_row_find(next) : NULL;

@@ -3,6 +3,7 @@
 #include "thread.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -37,8 +38,11 @@ static void tick(struct ti_disk *disk)
 	uint64_t before = ti_lun_deadline(disk->lun);
 
 	ti_lun_tick(disk->lun);
-	if (ti_lun_deadline(disk->lun) != before)
-		ti_disk_turn(disk);
+	if (ti_lun_deadline(disk->lun) == before)
+		return;
+	ti_disk_turn(disk);
+	if (atomic_load(&disk->no_holding_back) > 0)
+		atomic_fetch_sub(&disk->no_holding_back, 1);
 }
 
 static void *complete(void *arg)

@@ -35,6 +35,7 @@ struct tcmu_device {
 	uint32_t block_size, max_xfer_len, opt_xcopy_len, unmap_align;
 	uint64_t num_lbas;
 	bool write_cache, solid_state, fenced;
+	unsigned attention_in; /* commands; 0: none is pending */
 	void *private;
 
 	struct tcmur_device runner; /* what the handler may know of it */
@@ -275,6 +276,11 @@ uint32_t fake_unmap_align(const struct tcmu_device *dev)
 	return dev->unmap_align;
 }
 
+void fake_unit_attention(struct tcmu_device *dev, unsigned skip)
+{
+	dev->attention_in = skip + 1;
+}
+
 void fake_fence(struct tcmu_device *dev, bool fenced)
 {
 	dev->fenced = fenced;
@@ -505,6 +511,11 @@ static void process(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 	bool before = set_inside(true);
 	int status;
 
+	if (dev->attention_in > 0 && --dev->attention_in == 0) {
+		complete(dev, cmd, TCMU_STS_CAPACITY_CHANGED);
+		set_inside(before);
+		return;
+	}
 	track(dev);
 	set_inside(false);
 	status = registered->handle_cmd(dev, cmd);

@@ -56,6 +56,9 @@ int fake_run(struct tcmu_device *dev, struct fake_command *command);
 /** Commands that are not done. */
 unsigned fake_outstanding(struct tcmu_device *dev);
 
+/** The core answers one command itself, for a unit attention: the one after the next @skip. */
+void fake_unit_attention(struct tcmu_device *dev, unsigned skip);
+
 /** From now on the core itself refuses commands that go to ->flush(), as ALUA may. */
 void fake_fence(struct tcmu_device *dev, bool fenced);
 

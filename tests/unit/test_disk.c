@@ -553,6 +553,18 @@ static void flush_is_never_held_back_for_long(void **state)
 		assert_int_equal(rounds_of_flush_and(f, &behind[i]), 1);
 }
 
+/* The core answers the command behind it for a unit attention, and no other ever comes. */
+static void flush_after_a_resize_is_not_held_back(void **state)
+{
+	struct fixture *f = written_with_ring(state, 0);
+	const struct fake_command behind = { .cdb = { SYNC_10 } };
+	struct ti_error error;
+
+	assert_int_equal(ti_disk_resize(f->disk, f->disk->facts.blocks * 512 - 512, &error), 0);
+	fake_unit_attention(f->dev, 1);
+	assert_int_equal(rounds_of_flush_and(f, &behind), 1);
+}
+
 static void flushes_without_a_context_are_not_held_back(void **state)
 {
 	struct fixture *f = written_with_ring(state, 2);
@@ -622,6 +634,7 @@ int main(void)
 		TEST(the_command_thread_may_be_cancelled_at_any_time),
 		TEST(flushes_in_the_ring_share_a_round),
 		TEST(flush_is_never_held_back_for_long),
+		TEST(flush_after_a_resize_is_not_held_back),
 		TEST(flushes_without_a_context_are_not_held_back),
 		TEST(mixed_commands_in_the_ring_all_come_back),
 	};
