@@ -3,7 +3,7 @@
 # Copyright (c) 2026 The tcmu-integrity authors
 #
 # Mode bitmap and recalculation, we and the kernel in turns: a dirty bitmap of ours is recalculated by the kernel
-# and the other way round; a recalculation that one has begun, the other ends; what is not dirty matches throughout.
+# and the other way round; what is not dirty matches throughout. (53: one that is interrupted.)
 # lab: timeout=300
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
@@ -22,10 +22,6 @@ copy_pair() {
 	drop_caches "$data" "$meta" "$data2" "$meta2"
 	dd if="$data" of="$data2" bs=1M iflag=direct oflag=direct status=none
 	dd if="$meta" of="$meta2" bs=1M iflag=direct oflag=direct status=none
-}
-
-recalc_sector() {
-	"$cli" dump "$1" | awk '$1 == "recalc_sector" { print $2 }'
 }
 
 kernel_is_done() {
@@ -83,38 +79,3 @@ backstore_remove disk
 drop_caches "$data2" "$meta2"
 "$cli" check "$meta2" --data-device "$data2" >&2
 assert_same_bytes "$LAB_TMP/wanted" "$data2"
-
-say 'we begin a recalculation, the kernel ends it'
-dd if=/dev/urandom of="$data" bs=1M count=$mib oflag=direct status=none
-"$cli" format "$meta" --data-device "$data" --recalculate --force --batch-mode --yes
-backstore disk "$data" "$meta" mode=direct recalculate_rate=4
-sleep 3
-backstore_remove disk
-at=$(recalc_sector "$meta")
-[[ $at -gt 0 && $at -lt $sectors ]] || fail "after 3 s at 4 MiB/s it is at sector $at of $sectors"
-say "ours stopped at sector $at of $sectors"
-drop_caches "$meta"
-dev=$(kernel_map "$(integrity_table "$data" 0 - D "$meta" $sectors)")
-wait_for 30 kernel_is_done "$dev"
-assert_reads_as "$dev" "$data" $mib
-kernel_unmap "$dev"
-drop_caches "$data" "$meta"
-"$cli" check "$meta" --data-device "$data" >&2
-
-say 'the kernel begins one, we end it'
-"$cli" format "$meta" --data-device "$data" --recalculate --force --batch-mode --yes
-drop_caches "$meta"
-slow=$(delay_dev "$data" 2500 0 0)
-dev=$(kernel_map "$(integrity_table "$slow" 0 - D "$meta" $sectors)")
-sleep 0.4
-kernel_unmap "$dev"
-dm_remove "${slow#/dev/mapper/}"
-drop_caches "$data" "$meta"
-at=$(recalc_sector "$meta")
-[[ $at -lt $sectors ]] || fail "the kernel was done already"
-say "the kernel stopped at sector $at of $sectors"
-ends=$(grep -ac 'recalculation ends' "$runner_log")
-backstore disk "$data" "$meta" mode=journal
-wait_for 30 we_are_done
-backstore_remove disk
-"$cli" check "$meta" --data-device "$data" >&2

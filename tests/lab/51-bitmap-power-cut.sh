@@ -18,7 +18,7 @@
 
 requires_command python3
 runs=1
-cuts=3
+cuts=${1:-3}
 load_size=2m
 if [[ -n ${LAB_SOAK:-} ]]; then
 	runs=5
@@ -34,7 +34,7 @@ record() {
 	format_file "$LAB_TMP/base.img" --sector-size "$block_size" --bitmap-sectors-per-bit $bit_sectors
 	cp --sparse=always "$LAB_TMP/base.img" "$LAB_TMP/run.img"
 	recorded_pair "$LAB_TMP/run.img" "$LAB_TMP/log.img"
-	quick_backstore recorded "$data" "$meta" mode=bitmap bitmap_flush_interval=100
+	quick_backstore recorded "$data" "$meta" mode=bitmap bitmap_flush_interval=20
 	disk=$(loop_login recorded)
 	load "$disk"
 	logout recorded
