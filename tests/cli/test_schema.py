@@ -56,7 +56,7 @@ class Schemas(CliTest):
     def test_each_schema_is_one(self) -> None:
         """They are of the version that they say, and there is one for each of these."""
         names = sorted(Path(path).stem for path in SCHEMAS.glob("*.json"))
-        self.assertEqual(names, ["check", "doctor", "dump", "scrub", "status", "version"])
+        self.assertEqual(names, ["check", "config", "doctor", "dump", "scrub", "status", "version"])
         for name in names:
             validator(name)
 
@@ -80,6 +80,21 @@ class Schemas(CliTest):
         self.assertEqual(done.json["ranges"][0]["first_sector"], 5)
         self.fits("check", self.expect(run("check", self.dir / "none", "--data-device",
                                            pair.data, "--json"), REFUSED))
+
+    def test_config(self) -> None:
+        """Good and bad files, values, one key and all, and a string that is refused."""
+        profile = self.dir / "p.conf"
+        profile.write_text("[lun]\ndata=/dev/a\nmeta=/dev/b\nhash=hmac-sha256\n"
+                           "integrity_key_file=/k\nintegrity_key_size=32\n")
+        bad = self.dir / "integrity.conf"
+        bad.write_text("[lun]\ncache_mb=0\nmode=x\n")
+        words = ["--json", "--profile-dir", self.dir, "--defaults-file", self.dir / "none"]
+        self.fits("config", self.expect(run("config", "check", profile, *words), CLEAN))
+        self.fits("config", self.expect(run("config", "check", bad, profile, *words), DIFFERENT))
+        self.fits("config", self.expect(run("config", "show", "profile=p", *words), CLEAN))
+        self.fits("config", self.expect(run("config", "show", "profile=q", *words), REFUSED))
+        self.fits("config", self.expect(run("config", "explain", *words), CLEAN))
+        self.fits("config", self.expect(run("config", "explain", "mode", *words), CLEAN))
 
     def test_dump(self) -> None:
         """A pair, and something else."""

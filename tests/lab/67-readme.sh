@@ -12,6 +12,7 @@ requires_target
 
 # What README's commands find on a machine and not here: systemd.
 systemctl() {
+	[[ $* != daemon-reload ]] || return 0
 	assert_eq "$*" 'restart tcmu-runner'
 	stop_runner
 	use_handlers /usr/lib/*/tcmu-runner/handler_integrity.so

@@ -112,6 +112,15 @@ for regex in 'mode= -> mode=journal mode=direct mode=bitmap mode=recovery' 'back
 	assert_match "$said" "$regex"
 done
 
+# The manual page's examples, as they stand there.
+mapfile -t lines < <(sed -n 's/^# targetcli/targetcli/p' "$LAB_SOURCE/docs/tcmu-handler-integrity.7.scd")
+assert [ "${#lines[@]}" -ge 4 ]
+typed=$(printf '%s\n' "${lines[@]}" | sed "s|/dev/DATA|$data|; s|/dev/META|$meta|; s|lun0|$lun|g")
+say "$typed"
+eval "$typed" >&2
+ext $node delete "$lun" >&2
+"$cli" format "$meta" --data-device "$data" --integrity sha256 --sector-size 4096 --force --batch-mode --no-wipe
+
 # Linked to where Python looks, the .pth file does the same to targetcli itself.
 printf '%s\n' /usr/local/share/tcmu-integrity/python \
 	'import tcmu_integrity_targetcli.hook; tcmu_integrity_targetcli.hook.arm()' \
