@@ -33,6 +33,9 @@ void doctor_mend(struct finding *finding, const char *fmt, ...)
 /** root, kernel modules, configfs, the TCM-USER netlink family. */
 void doctor_kernel(struct doctor *doctor);
 
+/** Defaults file and profiles. */
+void doctor_config(struct doctor *doctor);
+
 /** targetcli, its directories, tcmu-runner, its version, our handler.  Sets doctor->runner. */
 void doctor_runner(struct doctor *doctor);
 

@@ -6,13 +6,12 @@
  * Nothing but the settings files is opened: whether the devices are there and hold a pair is for
  * the handler to say.
  */
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
+#include "config_files.h"
 #include "config_keys.h"
 #include "print.h"
 #include "syntax.h"
@@ -57,17 +56,12 @@ static const struct syntax syntax = {
 struct items {
 	struct config_item *item;
 	size_t count, bad;
-	char **names; /* ours, of profiles that were looked for */
-	int name_count;
 };
 
 static void free_items(struct items *items)
 {
 	for (size_t i = 0; i < items->count; i++)
 		free(items->item[i].trace);
-	for (int i = 0; i < items->name_count; i++)
-		free(items->names[i]);
-	free(items->names);
 	free(items->item);
 }
 
@@ -117,61 +111,26 @@ static void look_at(const struct options *options, const char *what, struct item
 	items->bad += item->trace->problems > 0;
 }
 
-static int is_profile(const struct dirent *entry)
-{
-	const char *suffix = strrchr(entry->d_name, '.');
-
-	return entry->d_name[0] != '.' && suffix && !strcmp(suffix, ".conf");
-}
-
-/* The profiles' paths, in the order of their names. */
-static int find_profiles(const struct options *options, struct items *items)
-{
-	struct dirent **entry;
-	int n = scandir(options->profiles, &entry, is_profile, alphasort);
-
-	if (n < 0) {
-		if (errno == ENOENT)
-			return CLI_CLEAN;
-		cli_complain("the directory %s cannot be read: %s", options->profiles,
-			     strerror(errno));
-		return CLI_REFUSED;
-	}
-	items->names = calloc((size_t)n + 1, sizeof(*items->names));
-	for (int i = 0; i < n; i++) {
-		if (!items->names ||
-		    asprintf(&items->names[i], "%s/%s", options->profiles, entry[i]->d_name) < 0)
-			abort();
-		items->name_count++;
-		free(entry[i]);
-	}
-	free(entry);
-	return CLI_CLEAN;
-}
-
-static bool exists(const char *path)
-{
-	FILE *f = fopen(path, "re");
-
-	if (f)
-		fclose(f);
-	return f || errno != ENOENT;
-}
-
 static int check(const struct options *options, const struct printer *print)
 {
 	struct report_config_check report = { 0 };
+	struct config_files files = { 0 };
 	struct items items = { 0 };
-	bool all = !options->word[1];
-	int status = all ? find_profiles(options, &items) : CLI_CLEAN;
+	int status = CLI_CLEAN;
+	int err = 0;
 
-	items.item = calloc((size_t)items.name_count + MAX_WORDS + 1, sizeof(*items.item));
+	if (!options->word[1])
+		err = config_files_find(options->defaults, options->profiles, &files);
+	if (err) {
+		cli_complain("the directory %s cannot be read: %s", options->profiles,
+			     strerror(-err));
+		status = CLI_REFUSED;
+	}
+	items.item = calloc(files.count + MAX_WORDS, sizeof(*items.item));
 	if (!items.item)
 		abort();
-	if (all && exists(options->defaults))
-		look_at(options, options->defaults, &items);
-	for (int i = 0; i < items.name_count; i++)
-		look_at(options, items.names[i], &items);
+	for (size_t i = 0; i < files.count; i++)
+		look_at(options, files.path[i], &items);
 	for (size_t i = 1; i < MAX_WORDS && options->word[i]; i++)
 		look_at(options, options->word[i], &items);
 	report.item = items.item;
@@ -181,6 +140,7 @@ static int check(const struct options *options, const struct printer *print)
 	if (!status && items.bad)
 		status = CLI_DIFFERENT;
 	free_items(&items);
+	config_files_free(&files);
 	return status;
 }
 

@@ -70,6 +70,7 @@ int cli_doctor(int argc, char **argv)
 		break;
 	}
 	doctor_kernel(&doctor);
+	doctor_config(&doctor);
 	doctor_runner(&doctor);
 	doctor_process(&doctor);
 	doctor_threads(&doctor);

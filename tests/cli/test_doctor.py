@@ -7,7 +7,7 @@ from support import CLEAN, DIFFERENT, CliTest, run
 
 SUBJECTS = [
     "root", "configfs", "target_core_mod", "target_core_user", "iscsi_target_mod", "tcm_loop",
-    "configfs_mounted", "netlink_family", "targetcli", "reservations_directory",
+    "configfs_mounted", "netlink_family", "settings_files", "targetcli", "reservations_directory",
     "tcmu_runner_version", "dbus", "tcmu_runner", "leftover_files", "handler", "io_uring", "locked_memory", "io_flusher",
     "io_flusher_threads", "locked_by_luns",
 ]

@@ -121,6 +121,11 @@ mv /etc/rtslib-fb-target/pr /etc/rtslib-fb-target/away
 diagnose 1
 assert_match "$(state reservations_directory)" '^missing .*mkdir -p /etc/rtslib-fb-target/pr'
 mv /etc/rtslib-fb-target/away /etc/rtslib-fb-target/pr
+mkdir -p /etc/tcmu
+printf '[lun]\ncache_mb=0\n' >/etc/tcmu/integrity.conf
+diagnose 1
+assert_match "$(state settings_files)" '^missing .*integrity.conf:2: cache_mb=0 .*tcmu-integrity config check'
+rm /etc/tcmu/integrity.conf
 mv /usr/bin/targetcli /usr/bin/targetcli.away
 diagnose 1
 assert_match "$(state targetcli)" '^missing .*apt-get install targetcli-fb'

@@ -4,7 +4,7 @@
 #
 # In targetcli-ext, a LUN is made by named parameters that complete and have help; what is wrong is said in a
 # sentence and nothing is made; stock's own way works, too.
-# lab: timeout=240
+# lab: timeout=360
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
 # shellcheck source-path=SCRIPTDIR source=lib-targetcli.sh
@@ -17,30 +17,31 @@ meta=$(loop_dev 8)
 install_targetcli_ext
 start_runner
 
-said=$(ext $node help create)
-for word in name size data meta profile mode format cache_mb 'all that the pair' 'CFGSTRING FORMAT'; do
-	assert_match "$said" "$word"
-done
-
-# Nothing is there yet: sentences, and nothing is made.
+# refused REGEX… -- COMMAND…: as many commands as sentences; nothing is made by any of them.
 refused() {
-	local regex=$1 said
+	local regexes=() told i
+	while [[ $1 != -- ]]; do
+		regexes+=("$1")
+		shift
+	done
 	shift
-	said=$(assert_fails ext $node create "$lun" "$@")
-	assert_match "$said" "$regex"
-	[[ -z $(backstore_dir "$lun") ]] || fail "a backstore was created by: $*"
+	mapfile -t told < <(session "${@/#/$node create $lun }" | grep '^error: ')
+	printf '# %s\n' "${told[@]}" >&2
+	assert_eq "${#told[@]}" "${#regexes[@]}" 'commands that were refused'
+	for i in "${!regexes[@]}"; do
+		assert_match "${told[i]}" "${regexes[i]}"
+	done
+	[[ -z $(backstore_dir "$lun") ]] || fail 'a backstore was created'
 }
-refused 'the data device is missing: give data=PATH'
-refused 'the metadata device is missing: give meta=PATH' "data=$data"
-refused 'data and profile are both given' "data=$data" "meta=$meta" profile=x
-refused 'cfgstring and mode are both given' "cfgstring=$data;meta=$meta" mode=direct
-refused "no superblock|not.*dm-integrity|nothing of dm-integrity|format" "data=$data" "meta=$meta"
-refused 'mode=fast is unknown; it can be: journal, direct' "data=$data" "meta=$meta" mode=fast
-refused 'they must be two devices' "data=$data" "meta=$data"
-refused 'none.conf: the file cannot be read' profile=none
-# Nobody agreed, and nobody can be asked.
 before=$(sha256sum "$data" "$meta")
-refused 'the pair was not formatted, and no backstore was created' "data=$data" "meta=$meta" format=true
+refused 'the data device is missing: give data=PATH' 'the metadata device is missing: give meta=PATH' \
+	'data and profile are both given' 'cfgstring and mode are both given' 'holds no dm-integrity superblock' \
+	'mode=fast is unknown; it can be: journal, direct' 'they must be two devices' \
+	'none.conf: the file cannot be read' 'the pair was not formatted, and no backstore was created' -- \
+	'' "data=$data" "data=$data meta=$meta profile=x" "cfgstring=$data;meta=$meta mode=direct" \
+	"data=$data meta=$meta" "data=$data meta=$meta mode=fast" "data=$data meta=$data" profile=none \
+	"data=$data meta=$meta format=true"
+# Nobody agreed to the last one, and nobody could be asked.
 assert_eq "$(sha256sum "$data" "$meta")" "$before" 'contents of the devices'
 
 ext $node create "$lun" "data=$data" "meta=$meta" format=true yes=true block_size=4096 cache_mb=3 hash=sha256 \
@@ -63,27 +64,25 @@ for regex in 'state +ready, mode journal' "data device +$data" "metadata device 
 	'flushes +(none measured yet|[1-9][0-9]* measured, mean [0-9.]+ ms)'; do
 	assert_match "$said" "$regex"
 done
-assert_match "$(ext "$node/$lun" info)" 'mismatches +0'
-assert_match "$(ext $node ls)" 'lun0 .*ready, mode journal, 0 mismatches'
-said=$(assert_fails ext "$node/$lun" scrub begin)
-assert_match "$said" 'scrub start, scrub stop, not scrub begin'
-# A bad block that nobody reads is found by a scrub; a rate that is too low to end now can be stopped.
+# A bad block that nobody reads is found by a scrub; one that is too slow to end now can be stopped.
 dd if=/dev/urandom of="$data" bs=4096 seek=5000 count=1 oflag=direct conv=notrunc status=none
-ext "$node/$lun" scrub start rate=1 >&2
-assert_match "$(ext "$node/$lun" status)" 'scrub +running, [0-9]+%'
-ext "$node/$lun" scrub stop >&2
-assert_match "$(ext "$node/$lun" status)" 'scrub +stopped'
-ext "$node/$lun" scrub start restart=true >&2
-scrub_is_done() { [[ $(ext "$node/$lun" status) =~ scrub\ +finished ]]; }
+said=$(session "$node/$lun info" "$node ls" "$node/$lun scrub begin" "$node/$lun scrub start rate=1" \
+	"$node/$lun status" "$node/$lun scrub stop" "$node/$lun status" "$node/$lun scrub stop" \
+	"$node/$lun scrub start restart=true")
+say "$said"
+for regex in 'info.*mismatches +0.*\$' 'ls.*ready, mode journal, 0 mismatches.*\$' \
+	'error: .*scrub start, scrub stop, not scrub begin' 'scrub +running, [0-9]+%' 'scrub +stopped' \
+	'error: the scrub was not stopped: '; do
+	assert_match "$said" "$regex"
+done
+scrub_is_done() { [[ $("$cli" scrub status "$lun" || :) == *finished* ]]; }
 wait_for 60 scrub_is_done
 said=$(ext "$node/$lun" status)
 assert_match "$said" 'scrub +finished, 100%, 8 bad sectors'
 assert_match "$said" 'sectors 40000 to 40007: mismatch'
-# Written again, it is good; and what the service says of other things is passed on as a sentence.
+# Written again, it is good.
 dd if=/dev/urandom of="$disk" bs=4096 seek=5000 count=1 oflag=direct conv=fsync status=none
 dd if="$disk" of=/dev/null bs=4096 skip=5000 count=1 iflag=direct status=none
-said=$(assert_fails ext "$node/$lun" scrub stop)
-assert_match "$said" '^the scrub was not stopped: '
 loop_logout lun0
 
 ext $node delete "$lun" >&2
@@ -92,23 +91,21 @@ ext $node delete "$lun" >&2
 # A profile, and stock's own way, which takes its parameters by their places, too.
 mkdir -p /etc/tcmu/integrity.d
 printf '[lun]\ndata=%s\nmeta=%s\nhash=sha256\n' "$data" "$meta" >/etc/tcmu/integrity.d/p.conf
-ext $node create "$lun" profile=p mode=direct >&2
-assert_match "$(<"$dir/info")" 'integrity/profile=p;mode=direct'
-ext $node delete "$lun" >&2
-refused 'more than the pair provides' profile=p size=64M
-refused "block_size=512 is less than the pair's blocks have" profile=p block_size=512
-ext $node create "$lun" 16M "$data;meta=$meta;hash=sha256" >&2
-assert_eq "$(<"$dir/attrib/dev_size")" $((16 << 20))
-ext $node delete "$lun" >&2
+said=$(session "$node create $lun profile=p mode=direct" "$node ls" "$node delete $lun" \
+	"$node create $lun 16M $data;meta=$meta;hash=sha256" "$node ls" "$node delete $lun")
+say "$said"
+[[ $said != *error:* ]] || fail 'one of them was refused'
+assert_match "$said" 'profile=p;mode=direct .32.0MiB..*meta=.*hash=sha256 .16.0MiB.'
+refused 'more than the pair provides' "block_size=512 is less than the pair's blocks have" -- \
+	'profile=p size=64M' 'profile=p block_size=512'
 command targetcli $node create "$lun" 16M cfgstring=profile=p control=hw_block_size=4096 >&2
-ext $node delete "$lun" >&2
 
 # What tab shows.
-said=$("$LAB_DIR/completions" "$TARGETCLI_HOME" "$node create x mode=" "$node create x backend=u" \
-	"$node create x data=/dev/loop" "$node create x journal_w" "$node create x meta=${meta%?}")
+said=$(session "?$node create x mode=" "?$node create x backend=u" "?$node create x data=/dev/loop" \
+	"?$node create x journal_w" "$node help create" "$node delete $lun")
 say "$said"
 for regex in 'mode= -> mode=journal mode=direct mode=bitmap mode=recovery' 'backend=u -> backend=uring ' \
-	"data=/dev/loop -> .*data=$data.*data=$meta" 'journal_w -> .*journal_watermark='; do
+	"data=/dev/loop -> .*data=$data.*data=$meta" 'journal_w -> .*journal_watermark=' 'all that the pair' 'CFGSTRING FORMAT' 'format=true makes'; do
 	assert_match "$said" "$regex"
 done
 
@@ -117,6 +114,8 @@ mapfile -t lines < <(sed -n 's/^# targetcli/targetcli/p' "$LAB_SOURCE/docs/tcmu-
 assert [ "${#lines[@]}" -ge 4 ]
 typed=$(printf '%s\n' "${lines[@]}" | sed "s|/dev/DATA|$data|; s|/dev/META|$meta|; s|lun0|$lun|g")
 say "$typed"
+# What is a pair already is refused.
+dd if=/dev/zero of="$meta" bs=4k count=1 oflag=direct status=none
 eval "$typed" >&2
 ext $node delete "$lun" >&2
 "$cli" format "$meta" --data-device "$data" --integrity sha256 --sector-size 4096 --force --batch-mode --no-wipe

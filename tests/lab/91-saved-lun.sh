@@ -4,7 +4,7 @@
 #
 # A LUN that was saved comes back as it was: after clearconfig and restoreconfig, and at boot by 'targetctl
 # restore', with stock's targetcli; an initiator finds the same disk with the same data.
-# lab: timeout=240
+# lab: timeout=360
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
 # shellcheck source-path=SCRIPTDIR source=lib-targetcli.sh

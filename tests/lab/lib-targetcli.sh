@@ -17,3 +17,8 @@ install_targetcli_ext() {
 ext() {
 	targetcli-ext "$@" 2>&1 | sed '/^Warning: Could not load preferences file/d'
 }
+
+# session LINE…: all of them in one shell; see targetcli_session.
+session() {
+	"$LAB_DIR/targetcli_session" "$TARGETCLI_HOME" "$@" 2>&1
+}
