@@ -175,6 +175,9 @@ static int dirty_in_bitmap_mode(struct ti_lun *lun, unsigned log2, const struct 
 	} else if (ti_superblock_recalculating(&lun->sb)) {
 		recalculate_from(lun, lun->sb.recalc_sector);
 	}
+	/* Bits of one size, taken for those of another, would call dirty regions clean. */
+	if (err == 0 && log2 != lun->sb.log2_blocks_per_bitmap_bit)
+		err = store_void(lun, error);
 	if (err == 0 && rewrite)
 		err = transfer(lun, TI_IO_WRITE, b->disk, b->bytes, error);
 	lun->sb.log2_blocks_per_bitmap_bit = (uint8_t)log2;

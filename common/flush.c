@@ -23,6 +23,8 @@ void ti_flusher_init(struct ti_flusher *f, struct ti_queue *queue, struct ti_tag
 	 * acknowledged; an initiator that has lived on counts on our first flush to cover them. */
 	f->dirty[TI_DATA] = !read_only;
 	f->dirty[TI_META] = !read_only;
+	f->past[TI_DATA] = !read_only;
+	f->past[TI_META] = !read_only;
 }
 
 void ti_flusher_wrote(struct ti_flusher *f, enum ti_device dev)
@@ -82,8 +84,10 @@ void ti_flusher_flush_ended(struct ti_flusher *f, enum ti_device dev, int error)
 {
 	f->flushing[dev]--;
 	ti_stopwatch_end(&f->watch[dev]);
-	if (error == 0)
+	if (error == 0) {
+		f->past[dev] = false;
 		return;
+	}
 	f->dirty[dev] = true;
 	ti_flusher_failed(f, dev, error);
 }

@@ -52,10 +52,12 @@ struct ti_flusher {
 
 	bool dirty[TI_DEVICES];	       /* a write has completed since the last good flush's start */
 	unsigned flushing[TI_DEVICES]; /* flushes under way: what they cover is not durable yet */
-	int broken[TI_DEVICES];	       /* errno of the first failed flush, for ever */
-	uint64_t version;	       /* counts completed writes */
-	uint64_t discards;	       /* counts those that the data device has completed */
-	uint64_t round_version;	       /* version when the round under way started */
+	/* No flush has ended well since the open: what was written before it may be volatile. */
+	bool past[TI_DEVICES];
+	int broken[TI_DEVICES]; /* errno of the first failed flush, for ever */
+	uint64_t version;	/* counts completed writes */
+	uint64_t discards;	/* counts those that the data device has completed */
+	uint64_t round_version; /* version when the round under way started */
 	bool running;
 	unsigned pending;	 /* parts of the round not yet finished */
 	struct ti_result result; /* of the round under way */

@@ -210,18 +210,19 @@ static void start(struct ti_journal *j)
 		if (wrapped > 0)
 			write_sections(j, 1, 0, wrapped, fua);
 	}
-	/* A discard is not in the journal: the data device must have it.  A flush of somebody
-	 * else's that is under way may be too early. */
+	/* A discard is not in the journal: the data device must have it.  Nor is what a predecessor
+	 * in mode direct has left.  A flush of somebody else's that is under way may be too early.
+	 */
 	j->discards_flushing = j->discards_flushed;
 	if (!STAILQ_EMPTY(&j->now) &&
-	    (j->lun->flusher.dirty[TI_DATA] || j->lun->flusher.discards != j->discards_flushed)) {
+	    (j->lun->flusher.dirty[TI_DATA] || j->lun->flusher.past[TI_DATA] ||
+	     j->lun->flusher.discards != j->discards_flushed)) {
 		j->discards_flushing = j->lun->flusher.discards;
 		j->commit_pending++;
 		flush_device(j, TI_DATA);
 	}
 	/* Tags that were written before the open, in mode direct, may need a flush: once. */
-	if (!STAILQ_EMPTY(&j->now) && j->committing == 0 && j->lun->flusher.dirty[TI_META] &&
-	    j->lun->flusher.device_flushes[TI_META] == 0) {
+	if (!STAILQ_EMPTY(&j->now) && j->committing == 0 && j->lun->flusher.past[TI_META]) {
 		j->commit_pending++;
 		flush_device(j, TI_META);
 	}
@@ -231,9 +232,10 @@ static void start(struct ti_journal *j)
 void ti_journal_commit_join(struct ti_journal *j, struct ti_flush_waiter *waiter)
 {
 	/* A data flush that the commit under way has or hasn't sent makes no difference for what
-	 * the journal holds; but it does for discards. */
+	 * the journal holds; but it does for discards, and for what a predecessor in mode direct
+	 * has left. */
 	if (j->commit_running && j->filled == 0 && j->commit_result.err == 0 &&
-	    j->lun->flusher.discards == j->discards_flushing)
+	    j->lun->flusher.discards == j->discards_flushing && !j->lun->flusher.past[TI_DATA])
 		STAILQ_INSERT_TAIL(&j->now, waiter, link);
 	else
 		STAILQ_INSERT_TAIL(&j->next, waiter, link);

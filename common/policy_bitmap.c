@@ -47,7 +47,8 @@ static void flush(struct ti_lun *lun, struct ti_flush_waiter *waiter)
 
 static bool run(struct ti_lun *lun)
 {
-	bool moved = ti_bitmap_run(lun->bitmap);
+	/* There is none yet where a start fails early: what is under way is only waited for. */
+	bool moved = lun->bitmap != NULL && ti_bitmap_run(lun->bitmap);
 
 	return ti_flusher_run(&lun->flusher) || moved;
 }
@@ -65,12 +66,6 @@ static int start(struct ti_lun *lun, struct ti_error *error)
 	return 0; /* ti_lun_settle() has done it */
 }
 
-static void close(struct ti_lun *lun)
-{
-	ti_bitmap_free(lun->bitmap);
-	lun->bitmap = NULL;
-}
-
 const struct ti_policy_ops ti_policy_bitmap = {
 	.name = "bitmap",
 	.start = start,
@@ -81,5 +76,4 @@ const struct ti_policy_ops ti_policy_bitmap = {
 	.run = run,
 	.tick = tick,
 	.stop = ti_bitmap_stop,
-	.close = close,
 };

@@ -483,6 +483,69 @@ static void many_laps_with_cuts_keep_everything_flushed(void **state)
 	}
 }
 
+/* Complete whatever the metadata device has, and let the engine run. */
+static void let_all_of_meta(struct sim_lun *l)
+{
+	while (sim_complete_one(l->sim, TI_META, TI_IO_READ) ||
+	       sim_complete_one(l->sim, TI_META, TI_IO_WRITE) ||
+	       sim_complete_one(l->sim, TI_META, TI_IO_FLUSH))
+		sim_go(l);
+}
+
+/* A predecessor in mode direct may have left acknowledged writes in the data device's cache. */
+static void flush_waits_for_a_data_flush_under_way_that_covers_the_past(void **state)
+{
+	struct sim_lun *l = sim_journal_make(4, 0);
+	struct sim_req *flush;
+
+	(void)state;
+	l->options.recalculate = true;
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_hold(l->sim, true);
+	for (unsigned turn = 0; sim_count(l->sim, TI_DATA, TI_IO_FLUSH) == 0; turn++) {
+		assert_true(turn < 1000);
+		sim_go(l);
+		let_all_of_meta(l);
+		sim_complete_one(l->sim, TI_DATA, TI_IO_READ);
+		/* It rests after each piece. */
+		sim_advance(l->sim, 1000);
+		ti_lun_tick(l->lun);
+	}
+	/* It is the recalculation's. */
+	flush = sim_flush(l);
+	sim_go(l);
+	let_all_of_meta(l);
+	assert_false(flush->back);
+	while (sim_complete_one(l->sim, TI_DATA, TI_IO_FLUSH))
+		sim_go(l);
+	let_all_of_meta(l);
+	assert_true(flush->back);
+	assert_int_equal(flush->req.result.err, 0);
+	sim_lun_free(l);
+}
+
+static void flush_joins_no_commit_that_does_not_cover_the_past(void **state)
+{
+	struct sim_lun *l = sim_journal_new(4, 0);
+	struct sim_req *flush;
+
+	(void)state;
+	sim_hold(l->sim, true);
+	sim_write(l, 7, 2, 1);
+	sim_go(l);
+	sim_age(l);
+	sim_go(l);
+	assert_int_equal(sim_count(l->sim, TI_META, TI_IO_WRITE), 1);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_FLUSH), 0);
+	flush = sim_flush(l);
+	sim_go(l);
+	let_all_of_meta(l);
+	assert_false(flush->back);
+	sim_let(l, TI_DATA, TI_IO_FLUSH);
+	assert_true(flush->back);
+	sim_lun_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -506,6 +569,8 @@ int main(void)
 		cmocka_unit_test(commit_in_one_write_with_fua_needs_no_flush),
 		cmocka_unit_test(commit_that_wraps_is_flushed_although_there_is_fua),
 		cmocka_unit_test(failed_fua_commit_fails_its_waiters_and_the_next_one_succeeds),
+		cmocka_unit_test(flush_waits_for_a_data_flush_under_way_that_covers_the_past),
+		cmocka_unit_test(flush_joins_no_commit_that_does_not_cover_the_past),
 		cmocka_unit_test(many_laps_with_cuts_keep_everything_flushed),
 	};
 

@@ -524,6 +524,30 @@ static void another_size_of_bits_makes_everything_dirty(void **state)
 	sim_lun_free(l);
 }
 
+/* Half as many bits, all of them set: read as bits of the old size they say that half is clean. */
+static void cut_while_the_size_of_bits_changes_leaves_all_dirty(void **state)
+{
+	(void)state;
+	for (uint32_t ios = 1; ios < 16; ios++) {
+		struct sim_lun *l = died();
+
+		sim_put_bit(l, 60, true);
+		sim_put_block(l, 60 * SIM_REGION + 9, 4);
+		l->options.sectors_per_bit = 2 * SIM_REGION;
+		sim_vanish_after(l, ios);
+		if (sim_lun_open(l) == 0)
+			ti_lun_abandon(l->lun);
+		l->lun = NULL;
+		sim_power_cut(l->sim);
+		sim_vanish_after(l, SIM_FOR_EVER);
+		l->options.sectors_per_bit = 0;
+		open_it(l);
+		settle(l);
+		assert_true(sim_all_match(l));
+		sim_lun_free(l);
+	}
+}
+
 static void pending_recalculation_in_mode_bitmap_sets_the_bits(void **state)
 {
 	struct sim_lun *l = unfinished(1000, TI_MODE_BITMAP);
@@ -815,6 +839,7 @@ int main(void)
 		cmocka_unit_test(close_in_mode_direct_says_how_far_it_is),
 		cmocka_unit_test(option_recalculate_begins_once_and_reset_always),
 		cmocka_unit_test(another_size_of_bits_makes_everything_dirty),
+		cmocka_unit_test(cut_while_the_size_of_bits_changes_leaves_all_dirty),
 		cmocka_unit_test(pending_recalculation_in_mode_bitmap_sets_the_bits),
 		cmocka_unit_test(unreadable_block_costs_only_its_own_tag),
 		cmocka_unit_test(unreadable_tags_are_tried_again),

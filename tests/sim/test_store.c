@@ -710,6 +710,60 @@ static void open_that_fails_does_not_forget_a_failed_flush(void **state)
 	sim_lun_free(l);
 }
 
+/* The process is gone; its store is not. */
+static void die(struct sim_lun *l)
+{
+	sim_kill(l->sim);
+	ti_lun_abandon(l->lun);
+	l->lun = NULL;
+	sim_forget(l);
+}
+
+/* What the dead process had written lies in the same cache as what a start writes, whatever mode it
+ * is of: the superblock, a bitmap, an empty journal. */
+static void failed_flush_of_a_start_is_remembered_in_every_mode(void **state)
+{
+	static const enum ti_mode mode[] = { TI_MODE_DIRECT, TI_MODE_JOURNAL, TI_MODE_BITMAP };
+
+	(void)state;
+	for (unsigned n = 0; n < 9; n++) {
+		struct sim_lun_options o = { .lun.mode = mode[n / 3] };
+		struct sim_lun *l = with_store(&o);
+
+		sim_ok(l, sim_write(l, 3, 5, 1));
+		die(l);
+		l->options.mode = mode[n % 3];
+		sim_fail(l, TI_META, TI_IO_FLUSH, 0, 1);
+		assert_int_equal(sim_lun_open(l), -EIO);
+		assert_int_equal(sim_lun_open(l), 0);
+		sim_bad(l, sim_flush(l), -EIO, TI_CAUSE_META_FLUSH, 0);
+		sim_reads(l, 3, 5, 1);
+		sim_lun_free(l);
+	}
+}
+
+/* Before the bitmap, or the journal, is there. */
+static void start_that_fails_at_the_rescue_fails_in_every_mode(void **state)
+{
+	static const enum ti_mode mode[] = { TI_MODE_DIRECT, TI_MODE_JOURNAL, TI_MODE_BITMAP };
+
+	(void)state;
+	for (unsigned n = 0; n < 3; n++) {
+		struct sim_lun *l = with_store(NULL);
+
+		sim_ok(l, sim_write(l, 3, 5, 1));
+		die(l);
+		l->options.mode = mode[n];
+		sim_fail(l, TI_META, TI_IO_READ, l->geo.tag_offset, 1);
+		assert_int_equal(sim_lun_open(l), -EIO);
+		assert_true(there_is_a_file());
+		assert_int_equal(sim_lun_open(l), 0);
+		sim_reads(l, 3, 5, 1);
+		sim_ok(l, sim_flush(l));
+		sim_lun_free(l);
+	}
+}
+
 /* --- the files' names --- */
 
 static void files_of_a_pair_are_found_by_its_metadata_device(void **state)
@@ -783,6 +837,8 @@ int main(void)
 		cmocka_unit_test(spoilt_file_does_no_harm),
 		cmocka_unit_test(failed_flush_is_not_forgotten_with_the_process),
 		cmocka_unit_test(open_that_fails_does_not_forget_a_failed_flush),
+		cmocka_unit_test(failed_flush_of_a_start_is_remembered_in_every_mode),
+		cmocka_unit_test(start_that_fails_at_the_rescue_fails_in_every_mode),
 		cmocka_unit_test(files_of_a_pair_are_found_by_its_metadata_device),
 	};
 
