@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "sim_format.h"
+#include "world_doubt.h"
 
 #define META_BYTES (2U << 20)
 
@@ -191,7 +192,9 @@ static void check_write(struct world *w, const struct op *op)
 	const struct ti_result *res = &op->req.result;
 	const struct step *step = op->step;
 	bool flush_failed = res->cause == TI_CAUSE_DATA_FLUSH || res->cause == TI_CAUSE_META_FLUSH;
-	bool complete = res->err == 0 || (flush_failed && w->mode->write_errors_reach_writes);
+	/* A flush may also be that of the mark without which a write does not begin. */
+	bool complete = res->err == 0 ||
+			(flush_failed && w->mode->write_errors_reach_writes && !w->mode->marks);
 
 	w->counts->writes++;
 	if (res->err != 0 && !w->faults_on && !w->flush_broken)
@@ -234,6 +237,23 @@ static void check_flush(struct world *w, const struct op *op)
 	model_flushed(&w->model, op->acknowledged);
 }
 
+/* What a recalculation has done may change what is to be seen. */
+static void look_at_recalculation(struct world *w)
+{
+	struct ti_lun_stats stats;
+
+	if (!w->any_doubt)
+		return;
+	ti_lun_get_stats(w->lun, &stats);
+	if (stats.recalc_unreadable > w->unread)
+		model_unreadable(&w->model);
+	w->unread = stats.recalc_unreadable;
+	if (stats.recalculating)
+		return;
+	w->counts->recalculations++;
+	w->any_doubt = model_recalculated(&w->model);
+}
+
 static void reap(struct world *w)
 {
 	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
@@ -263,6 +283,7 @@ static void reap(struct world *w)
 		free(op->memory);
 		op->memory = NULL;
 	}
+	look_at_recalculation(w);
 }
 
 static void drain(struct world *w)
@@ -298,8 +319,16 @@ static void forget_requests(struct world *w)
 
 /* --- open and read --- */
 
+bool world_mode_fits(const struct world_shape *shape, const struct world_mode *mode)
+{
+	(void)shape;
+	(void)mode;
+	return true;
+}
+
 struct ti_lun_options world_lun_options(const struct world_shape *shape,
-					const struct world_mode *mode, const char *store)
+					const struct world_mode *mode, const char *store,
+					uint64_t seed)
 {
 	return (struct ti_lun_options){
 		.mode = mode->mode,
@@ -310,6 +339,11 @@ struct ti_lun_options world_lun_options(const struct world_shape *shape,
 		.max_part_bytes = shape->block_size * shape->max_part_blocks,
 		.bounce_buffers = shape->bounce_buffers,
 		.commit_time_ms = shape->commit_time_ms,
+		.bitmap_flush_interval_ms = shape->commit_time_ms,
+		.sectors_per_bit = seed % 8 == 3 ? shape->sectors_per_bit * 2 : 0,
+		.recalculate = seed % 16 == 2,
+		.reset_recalculate = seed % 32 == 1,
+		.recalculate_rate = shape->recalculate_rate * 1000ULL,
 		.store_path = shape->store ? store : NULL,
 		.allow_discards = shape->discards > 0,
 	};
@@ -326,7 +360,8 @@ void world_drop_store(const char *store)
 
 static int try_open(struct world *w, struct ti_error *error)
 {
-	struct ti_lun_options options = world_lun_options(&w->schedule->shape, w->mode, w->store);
+	struct ti_lun_options options = world_lun_options(&w->schedule->shape, w->mode, w->store,
+							  w->step != NULL ? w->step->seed : 0);
 	int err;
 
 	/* Only a store remembers a flush that has failed. */
@@ -334,6 +369,9 @@ static int try_open(struct world *w, struct ti_error *error)
 		w->flush_broken = false;
 	w->data_write_faults = w->data_write_failures = 0;
 	w->meta_read_faults = w->read_failures = 0;
+	w->had_doubt = w->any_doubt = world_doubt(w, w->sim, &options, w->doubt);
+	w->counts->doubts += w->any_doubt;
+	w->unread = 0;
 	*error = (struct ti_error){ 0 };
 	err = ti_lun_open(&options, sim_as_queue(w->sim), sim_as_clock(w->sim), NULL, &w->lun,
 			  error);
@@ -406,14 +444,35 @@ void world_read_all(const struct world *w, struct ti_lun *lun,
 	free(buf);
 }
 
+bool world_recalculate(struct ti_lun *lun, unsigned turns)
+{
+	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
+	struct ti_lun_stats stats;
+
+	for (;;) {
+		ti_lun_run(lun, &finished);
+		ti_lun_get_stats(lun, &stats);
+		if (!stats.recalculating || turns-- == 0)
+			return !stats.recalculating;
+		ti_lun_wait(lun, ti_lun_deadline(lun));
+		ti_lun_tick(lun);
+	}
+}
+
 /* --- the steps --- */
+
+static const uint8_t *on_device(const struct world *w, uint32_t n)
+{
+	return sim_contents(w->sim, TI_DATA) + (size_t)n * w->model.block_size;
+}
 
 static void settle_cut(void *ctx, uint32_t n, const uint8_t *data)
 {
 	struct world *w = ctx;
 
 	w->counts->mismatches += data == NULL;
-	model_settle_cut(&w->model, n, model_judge_cut(&w->model, n, data));
+	model_settle_cut(&w->model, n, model_judge_cut(&w->model, n, data, w->doubt[n]),
+			 data != NULL ? data : on_device(w, n), w->doubt[n], w->step->id);
 }
 
 static void settle_kill(void *ctx, uint32_t n, const uint8_t *data)
@@ -421,7 +480,8 @@ static void settle_kill(void *ctx, uint32_t n, const uint8_t *data)
 	struct world *w = ctx;
 
 	w->counts->mismatches += data == NULL;
-	model_settle_kill(&w->model, n, model_judge_kill(&w->model, n, data));
+	model_settle_kill(&w->model, n, model_judge_kill(&w->model, n, data, w->doubt[n]),
+			  data != NULL ? data : on_device(w, n), w->doubt[n], w->step->id);
 }
 
 static void power_cut(struct world *w, char mode)
@@ -445,7 +505,8 @@ static void kill_process(struct world *w, char mode)
 {
 	struct ti_error error;
 
-	if (w->mode->outlives_process && !w->schedule->shape.store)
+	/* Nobody else remembers what was acknowledged, nor a flush that has failed. */
+	if (!w->schedule->shape.store && (w->mode->needs_store || w->flush_broken))
 		return;
 	w->counts->kills++;
 	sim_kill(w->sim);
@@ -476,7 +537,8 @@ static void reopen(struct world *w, char mode)
 	if (w->mode->write_errors_reach_writes && w->data_write_faults != w->data_write_failures)
 		violation("%u write errors, %u failed writes", w->data_write_faults,
 			  w->data_write_failures);
-	if (w->mode->write_errors_reach_writes && w->meta_read_faults > 0 && w->read_failures == 0)
+	if (w->mode->write_errors_reach_writes && w->meta_read_faults > 0 &&
+	    w->read_failures == 0 && !w->had_doubt)
 		violation("tag read errors vanished");
 	w->faults_on = false;
 	faults_none(&w->faults);
@@ -504,6 +566,12 @@ static void quiet_time(struct world *w, const struct step *step)
 	for (unsigned ticks = 0; ticks < 3; ticks++) {
 		wait_for_devices(w);
 		sim_advance(w->sim, w->schedule->shape.commit_time_ms * TI_NS_PER_MS);
+		ti_lun_tick(w->lun);
+		reap(w);
+	}
+	/* A recalculation saves how far it is every ten seconds. */
+	if (sim_chance(&w->random, 20)) {
+		sim_advance(w->sim, 11 * TI_NS_PER_SEC);
 		ti_lun_tick(w->lun);
 		reap(w);
 	}
@@ -579,6 +647,7 @@ static void make_devices(struct world *w)
 		.salted = s->salted != 0,
 		.start_sector = s->start_sector,
 		.journal_sectors = s->journal_sectors,
+		.sectors_per_bit = s->sectors_per_bit,
 	};
 	struct ti_pair_sizes sizes = {
 		.data_sectors = (uint64_t)s->blocks * s->block_size / TI_SECTOR_BYTES,
@@ -587,17 +656,19 @@ static void make_devices(struct world *w)
 		.meta_name = "sim-meta",
 	};
 	struct ti_superblock sb;
-	struct ti_geometry geo;
+	struct ti_geometry *geo = &w->geo;
 	struct ti_error error = { 0 };
 	uint64_t used;
 
-	if (ti_geometry_plan(&shape, &sizes, &sb, &geo, &error) != 0)
+	if (ti_geometry_plan(&shape, &sizes, &sb, geo, &error) != 0)
 		violation("plan: %s", error.text);
+	if (s->recalculate)
+		sb.flags |= TI_SB_RECALCULATING;
 	for (uint8_t i = 0; s->salted && i < TI_SALT_BYTES; i++)
 		sb.salt[i] = (uint8_t)(i * 37 + 11);
 	/* No larger than it must be, for it is copied for each crash state. */
-	used = geo.tag_offset + geo.tag_bytes;
-	used = (used + (TI_SECTOR_BYTES << geo.log2_buffer_sectors) - 1) & ~(uint64_t)4095;
+	used = geo->tag_offset + geo->tag_bytes;
+	used = (used + (TI_SECTOR_BYTES << geo->log2_buffer_sectors) - 1) & ~(uint64_t)4095;
 	used += 4096;
 	w->bytes[TI_DATA] = sizes.data_sectors * TI_SECTOR_BYTES;
 	w->bytes[TI_META] = used < META_BYTES ? used : META_BYTES;
@@ -613,7 +684,7 @@ static void make_devices(struct world *w)
 		.fault = fault,
 		.ctx = w,
 	});
-	sim_format(w->sim, &sb, &geo);
+	sim_format(w->sim, &sb, geo);
 }
 
 static void begin(struct world *w)
@@ -627,9 +698,14 @@ static void begin(struct world *w)
 		if (w->op[i].acknowledged == NULL)
 			abort();
 	}
+	w->doubt = calloc(s->blocks, sizeof(*w->doubt));
+	if (w->doubt == NULL)
+		abort();
 	make_devices(w);
 	world_drop_store(w->store);
 	open_lun(w, s->mode);
+	for (uint32_t n = 0; n < s->blocks; n++)
+		w->model.block[n].doubt = w->doubt[n];
 }
 
 static void end(struct world *w)
@@ -640,6 +716,7 @@ static void end(struct world *w)
 	forget_requests(w);
 	for (unsigned i = 0; i < MAX_IN_FLIGHT; i++)
 		free(w->op[i].acknowledged);
+	free(w->doubt);
 	model_free(&w->model);
 	sim_queue_free(w->sim);
 	world_drop_store(w->store);

@@ -23,7 +23,8 @@
 struct world_counts {
 	uint64_t worlds, reads, writes, discards, flushes, mismatches, faults, cuts, kills, reopens;
 	uint64_t looks, states, exhaustive, cut_again, opened_again;
-	uint64_t states_by_mode[8]; /* by world_modes[] */
+	uint64_t doubts, recalculations; /* opens with a doubt; recalculations seen to their end */
+	uint64_t states_by_mode[8];	 /* by world_modes[] */
 };
 
 /* A request that is under way. */
@@ -47,6 +48,7 @@ struct world {
 	struct sim_random random;
 	struct sim_queue *sim;
 	uint64_t bytes[TI_DEVICES];
+	struct ti_geometry geo;
 	uint32_t sectors_per_block;
 	struct model model;
 	struct faults faults;
@@ -54,6 +56,10 @@ struct world {
 
 	const struct world_mode *mode;
 	struct ti_lun *lun;
+	bool *doubt;	 /* by block: what the medium said before it was opened */
+	bool any_doubt;	 /* in the model */
+	bool had_doubt;	 /* at the open */
+	uint64_t unread; /* recalc_unreadable, when last looked at */
 	struct op op[MAX_IN_FLIGHT];
 	unsigned in_flight;
 
@@ -67,9 +73,16 @@ struct world {
 void world_run(const struct schedule *s, const char *store, bool verbose,
 	       struct world_counts *counts);
 
-/* How the world opens a LUN in a mode. */
+/* How the world opens a LUN in a mode.  @seed: what is asked for by a few opens only. */
 struct ti_lun_options world_lun_options(const struct world_shape *shape,
-					const struct world_mode *mode, const char *store);
+					const struct world_mode *mode, const char *store,
+					uint64_t seed);
+
+/* Is the mode one that a world of this shape can be opened in? */
+bool world_mode_fits(const struct world_shape *shape, const struct world_mode *mode);
+
+/* Let a recalculation go on for so many turns, or to its end.  Returns whether it has ended. */
+bool world_recalculate(struct ti_lun *lun, unsigned turns);
 
 /* Read all blocks of a LUN at rest: fn() gets each one's bytes, or NULL if its tag does not match.
  * Any other error is a violation. */

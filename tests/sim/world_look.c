@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "sim_crash.h"
+#include "world_doubt.h"
 
 /* Where there are not more states than this they are counted through. */
 #define EXHAUSTIVE 96U
@@ -30,8 +31,10 @@ struct look {
 	bool broken; /* the store says that a flush has failed */
 	bool has_store;
 	bool flush_failed;
+	uint32_t *seen; /* by block: a version's id or SEEN_... */
 	uint64_t *sum;	/* by block, of what was seen: it need not be a version's */
-	uint32_t *seen; /* by block: a version's id or SEEN_MISMATCH */
+	bool *doubt;	/* by block: what the medium said before it was opened */
+	bool *settled;	/* by block: what was in doubt at the kill, and is not any more */
 };
 
 static int fault(void *ctx, const struct ti_io *io)
@@ -84,10 +87,11 @@ static void copy_store(struct look *l, bool must)
 
 static int try_open(struct look *l, const struct world_mode *mode, struct ti_error *error)
 {
-	struct ti_lun_options options =
-		world_lun_options(&l->world->schedule->shape, mode, l->store);
+	struct ti_lun_options options = world_lun_options(&l->world->schedule->shape, mode,
+							  l->store, sim_random(&l->world->random));
 	int err;
 
+	l->world->counts->doubts += world_doubt(l->world, l->sim, &options, l->doubt);
 	*error = (struct ti_error){ 0 };
 	err = ti_lun_open(&options, sim_as_queue(l->sim), sim_as_clock(l->sim), NULL, &l->lun,
 			  error);
@@ -113,9 +117,17 @@ static void open_lun(struct look *l, const struct world_mode *mode, const char *
 
 static const struct world_mode *any_mode(struct look *l)
 {
-	if (sim_chance(&l->world->random, 85))
-		return l->world->mode;
-	return &world_modes[sim_below(&l->world->random, world_mode_count)];
+	const struct world *w = l->world;
+	const struct world_mode *mode = w->mode;
+
+	if (sim_chance(&l->world->random, 15))
+		mode = &world_modes[sim_below(&l->world->random, world_mode_count)];
+	return world_mode_fits(&w->schedule->shape, mode) ? mode : w->mode;
+}
+
+static bool any_doubt(const struct look *l)
+{
+	return memchr(l->doubt, true, l->world->model.blocks * sizeof(*l->doubt)) != NULL;
 }
 
 static uint64_t sum_of(const struct look *l, const uint8_t *data)
@@ -129,20 +141,24 @@ static uint64_t sum_of(const struct look *l, const uint8_t *data)
 	return sum;
 }
 
+static void see(struct look *l, uint32_t n, const uint8_t *data, uint32_t seen)
+{
+	l->seen[n] = seen;
+	l->sum[n] = sum_of(l, data);
+}
+
 static void judge_cut(void *ctx, uint32_t n, const uint8_t *data)
 {
 	struct look *l = ctx;
 
-	l->seen[n] = model_judge_cut(&l->world->model, n, data);
-	l->sum[n] = sum_of(l, data);
+	see(l, n, data, model_judge_cut(&l->world->model, n, data, l->doubt[n]));
 }
 
 static void judge_kill(void *ctx, uint32_t n, const uint8_t *data)
 {
 	struct look *l = ctx;
 
-	l->seen[n] = model_judge_kill(&l->world->model, n, data);
-	l->sum[n] = sum_of(l, data);
+	see(l, n, data, model_judge_kill(&l->world->model, n, data, l->doubt[n]));
 }
 
 static void judge_same(void *ctx, uint32_t n, const uint8_t *data)
@@ -152,10 +168,71 @@ static void judge_same(void *ctx, uint32_t n, const uint8_t *data)
 	if (data == NULL ? l->seen[n] == SEEN_MISMATCH
 			 : l->seen[n] != SEEN_MISMATCH && sum_of(l, data) == l->sum[n])
 		return;
+	/* Where all tags are to be made anew, so is that one. */
+	if (data != NULL && l->seen[n] == SEEN_MISMATCH && l->doubt[n]) {
+		see(l, n, data, SEEN_TORN);
+		return;
+	}
 	if (l->seen[n] == SEEN_MISMATCH)
 		violation("block %u did not match its tag after a crash, and later it does", n);
 	violation("block %u held version %u after a crash, and later %s", n, l->seen[n],
 		  data ? "something else" : "its tag does not match");
+}
+
+/* After a kill and a power cut.  Where the doubt has gone meanwhile, what was seen is durable. */
+static void judge_cut_after_kill(void *ctx, uint32_t n, const uint8_t *data)
+{
+	struct look *l = ctx;
+
+	if (l->settled[n] && !l->doubt[n])
+		judge_same(ctx, n, data);
+	else
+		judge_cut(ctx, n, data);
+}
+
+/* Time passes, and bits that are not needed any more go. */
+static void let_bits_go(struct look *l)
+{
+	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
+
+	for (unsigned ticks = 0; ticks < 3; ticks++) {
+		sim_advance(l->sim, l->world->schedule->shape.commit_time_ms * TI_NS_PER_MS);
+		ti_lun_tick(l->lun);
+		ti_lun_run(l->lun, &finished);
+		while (sim_under_way(l->sim) > 0) {
+			ti_lun_wait(l->lun, TI_CLOCK_NEVER);
+			ti_lun_run(l->lun, &finished);
+		}
+	}
+}
+
+/*
+ * Recalculation goes on for a while; if it ends, every tag is looked at, and after that no doubt is
+ * left, not even after a power cut.  It changes nothing that a read returns.
+ */
+static void recalculate(struct look *l, const struct world_mode *mode)
+{
+	struct world *w = l->world;
+	bool whole = sim_chance(&w->random, 50);
+	const struct ti_lun_options plain = world_lun_options(&w->schedule->shape, mode, NULL, 0);
+
+	if (!world_recalculate(l->lun, whole ? 100000 : (unsigned)sim_below(&w->random, 30))) {
+		if (whole && !l->broken)
+			violation("recalculation does not end");
+		return;
+	}
+	w->counts->recalculations++;
+	world_read_all(w, l->lun, judge_same, l);
+	if (l->broken)
+		return;
+	if (mode->marks)
+		let_bits_go(l);
+	cut(l);
+	if (world_doubt(w, l->sim, &plain, l->doubt))
+		violation("all is recalculated in mode %c, and the medium does not say so",
+			  mode->letter);
+	open_lun(l, any_mode(l), "after a recalculation and a cut");
+	world_read_all(w, l->lun, judge_same, l);
 }
 
 /* What was seen lasts. */
@@ -203,6 +280,8 @@ static void check_cut(struct look *l)
 	open_lun(l, mode, "after a power cut");
 	world_read_all(w, l->lun, judge_cut, l);
 	model_judge_atomic(&w->model, l->seen);
+	if (any_doubt(l) && sim_chance(&w->random, 60))
+		recalculate(l, mode);
 	if (sim_chance(&w->random, 25))
 		see_again(l);
 	cut(l);
@@ -251,12 +330,15 @@ static void check_kill(struct look *l)
 	open_lun(l, mode, "after a kill");
 	world_read_all(w, l->lun, judge_kill, l);
 	model_judge_atomic(&w->model, l->seen);
+	if (any_doubt(l) && sim_chance(&w->random, 50))
+		world_recalculate(l->lun, (unsigned)sim_below(&w->random, 30));
 	flushed = flushed && flush(l);
+	memcpy(l->settled, l->doubt, w->model.blocks * sizeof(*l->doubt));
 	cut(l);
 	world_drop_store(l->store);
 	l->broken = false;
 	open_lun(l, mode, "after a kill and a power cut");
-	world_read_all(w, l->lun, flushed ? judge_same : judge_cut, l);
+	world_read_all(w, l->lun, flushed ? judge_same : judge_cut_after_kill, l);
 	cut(l);
 	count_state(l, mode);
 }
@@ -292,7 +374,9 @@ void world_look(struct world *w)
 	(void)snprintf(l.store, sizeof(l.store), "%s-look", w->store);
 	l.seen = calloc(w->model.blocks, sizeof(*l.seen));
 	l.sum = calloc(w->model.blocks, sizeof(*l.sum));
-	if (l.seen == NULL || l.sum == NULL)
+	l.doubt = calloc(w->model.blocks, sizeof(*l.doubt));
+	l.settled = calloc(w->model.blocks, sizeof(*l.settled));
+	if (!l.seen || !l.sum || !l.doubt || !l.settled)
 		abort();
 	l.sim = sim_queue_new(&(struct sim_options){
 		.seed = w->step->seed,
@@ -308,11 +392,13 @@ void world_look(struct world *w)
 	});
 	look_at_cuts(&l);
 	/* Without a store nobody remembers a flush that has failed. */
-	if (s->store || (!w->flush_broken && !w->mode->outlives_process))
+	if (s->store || (!w->flush_broken && !w->mode->needs_store))
 		for (uint32_t n = 0; n < (s->looks + 3) / 4; n++)
 			check_kill(&l);
 	world_drop_store(l.store);
 	sim_queue_free(l.sim);
 	free(l.seen);
 	free(l.sum);
+	free(l.doubt);
+	free(l.settled);
 }

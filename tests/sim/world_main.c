@@ -374,6 +374,8 @@ static void print_counts(const struct world_counts *c)
 	printf("%" PRIu64 " crash states checked at %" PRIu64 " moments, all of them at %" PRIu64
 	       "; cut again %" PRIu64 " times, opened again %" PRIu64 " times\n",
 	       c->states, c->looks, c->exhaustive, c->cut_again, c->opened_again);
+	printf("%" PRIu64 " opens with tags in doubt, %" PRIu64 " recalculations to their end\n",
+	       c->doubts, c->recalculations);
 	for (unsigned i = 0; i < world_mode_count; i++)
 		printf("  opened in mode %c: %" PRIu64 "\n", world_modes[i].letter,
 		       c->states_by_mode[i]);

@@ -20,10 +20,35 @@ static void add_version(struct block *b, struct version v)
 	b->v[b->count++] = v;
 }
 
+/* The first @count are gone, or all from @count on. */
+static void drop_first(struct block *b, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		free(b->v[i].bytes);
+	memmove(b->v, b->v + count, (b->count - count) * sizeof(*b->v));
+	b->count -= count;
+}
+
+static void drop_from(struct block *b, unsigned count)
+{
+	while (b->count > count)
+		free(b->v[--b->count].bytes);
+}
+
 static void set_version(struct block *b, uint32_t id, enum version_status status)
 {
-	b->count = 0;
+	drop_from(b, 0);
 	add_version(b, (struct version){ .id = id, .status = status });
+}
+
+static uint8_t *copy_of(const struct model *m, const uint8_t *bytes)
+{
+	uint8_t *copy = malloc(m->block_size);
+
+	if (copy == NULL)
+		abort();
+	memcpy(copy, bytes, m->block_size);
+	return copy;
 }
 
 void model_init(struct model *m, const struct schedule *s)
@@ -32,9 +57,12 @@ void model_init(struct model *m, const struct schedule *s)
 
 	m->blocks = s->shape.blocks;
 	m->block_size = s->shape.block_size;
+	m->unit = s->shape.data_unit < m->block_size ? s->shape.data_unit : m->block_size;
 	m->block = calloc(m->blocks, sizeof(*m->block));
 	m->written = calloc(last + 1, sizeof(*m->written));
-	if (m->block == NULL || m->written == NULL)
+	m->scratch[0] = malloc(m->block_size);
+	m->scratch[1] = malloc(m->block_size);
+	if (!m->block || !m->written || !m->scratch[0] || !m->scratch[1])
 		abort();
 	for (unsigned i = 0; i < s->steps; i++)
 		m->written[s->step[i].id] =
@@ -42,16 +70,21 @@ void model_init(struct model *m, const struct schedule *s)
 					  .count = s->step[i].count,
 					  .period = step_period(&s->step[i]),
 					  .discard = s->step[i].op == STEP_DISCARD };
+	m->discards = s->shape.discards > 0;
 	m->forgets = s->shape.discards > 1;
-	m->tags_tear = s->shape.discards > 0 && TI_SECTOR_BYTES % s->shape.tag_size != 0;
+	m->tags_tear = m->discards && TI_SECTOR_BYTES % s->shape.tag_size != 0;
 	for (uint32_t n = 0; n < m->blocks; n++)
 		set_version(&m->block[n], 0, DONE);
 }
 
 void model_free(struct model *m)
 {
-	for (uint32_t n = 0; n < m->blocks; n++)
+	for (uint32_t n = 0; n < m->blocks; n++) {
+		drop_from(&m->block[n], 0);
 		free(m->block[n].v);
+	}
+	free(m->scratch[0]);
+	free(m->scratch[1]);
 	free(m->block);
 	free(m->written);
 }
@@ -69,8 +102,8 @@ void model_content(const struct model *m, uint32_t block, uint32_t id, uint8_t *
 {
 	struct sim_random r = content_random(m, block, id);
 
-	if (id == 0) {
-		memset(out, 0, m->block_size);
+	if (id == 0 || m->written[id].discard) {
+		memset(out, id == 0 ? 0 : SIM_FORGOTTEN, m->block_size);
 		return;
 	}
 	for (size_t at = 0; at < m->block_size; at += 8) {
@@ -81,7 +114,7 @@ void model_content(const struct model *m, uint32_t block, uint32_t id, uint8_t *
 }
 
 /* Most blocks that are not a version differ in their first bytes: no need to make the others. */
-bool model_holds(const struct model *m, const uint8_t *data, uint32_t block, uint32_t id)
+static bool was_written(const struct model *m, const uint8_t *data, uint32_t block, uint32_t id)
 {
 	struct sim_random r = content_random(m, block, id);
 
@@ -98,6 +131,23 @@ bool model_holds(const struct model *m, const uint8_t *data, uint32_t block, uin
 			return false;
 	}
 	return true;
+}
+
+static bool holds(const struct model *m, const uint8_t *data, uint32_t block,
+		  const struct version *v)
+{
+	return v->bytes != NULL ? memcmp(data, v->bytes, m->block_size) == 0
+				: was_written(m, data, block, v->id);
+}
+
+bool model_holds(const struct model *m, const uint8_t *data, uint32_t block, uint32_t id)
+{
+	const struct block *b = &m->block[block];
+
+	for (unsigned i = 0; i < b->count; i++)
+		if (b->v[i].id == id && b->v[i].bytes != NULL)
+			return holds(m, data, block, &b->v[i]);
+	return was_written(m, data, block, id);
 }
 
 /* Is the tag that goes with it one that lets pass whatever the block holds? */
@@ -133,7 +183,7 @@ static bool anything(const struct model *m, const struct block *b, unsigned i)
 	if (b->v[i].status != DONE)
 		return true;
 	for (unsigned k = i + 1; k < b->count; k++)
-		if (b->v[k].cut_parts_tag && b->v[k].status != DONE)
+		if ((b->v[k].cut_parts_tag || b->v[k].fails_part_tag) && b->v[k].status != DONE)
 			return true;
 	return false;
 }
@@ -148,8 +198,46 @@ static bool anything_after_cut(const struct model *m, const struct block *b, uns
 	if (i > 0 || b->v[i].status != DONE)
 		return true;
 	for (unsigned k = i + 1; k < b->count; k++)
-		if (b->v[k].cut_parts_tag)
+		if (b->v[k].cut_parts_tag || (b->v[k].fails_part_tag && b->v[k].status != DONE))
 			return true;
+	return false;
+}
+
+/* Can a part of this version be on the medium without the rest? */
+static bool tears(const struct version *v)
+{
+	return v->cut_parts_tag || v->marks || v->status == BAD || v->bytes != NULL;
+}
+
+/* Is each unit of the block that of one version from the @first on, or of a later one that may be
+ * there in part? */
+static bool is_mixture(const struct model *m, uint32_t n, unsigned first, const uint8_t *data)
+{
+	const struct block *b = &m->block[n];
+	uint8_t *found = m->scratch[0], *bytes = m->scratch[1];
+	uint32_t units = m->block_size / m->unit;
+
+	memset(found, 0, units);
+	for (unsigned i = b->count; i-- > first;) {
+		const struct version *v = &b->v[i];
+		bool all = true;
+
+		/* A discard that is not complete, or over which something was written in part. */
+		if (lets_pass(m, v) && (i > first || v->status != DONE || v->filler || !m->forgets))
+			return true;
+		if (v->bytes != NULL)
+			memcpy(bytes, v->bytes, m->block_size);
+		else
+			model_content(m, n, v->id, bytes);
+		for (uint32_t u = 0; u < units; u++) {
+			bool here = memcmp(bytes + u * m->unit, data + u * m->unit, m->unit) == 0;
+
+			all &= here || found[u];
+			found[u] |= here && tears(v);
+		}
+		if (all)
+			return true;
+	}
 	return false;
 }
 
@@ -163,6 +251,8 @@ void model_submitted(struct model *m, const struct step *step, const struct worl
 				    .fua = step->fua,
 				    .cut_parts_tag = mode->cut_parts_tag ||
 						     (m->tags_tear && m->written[step->id].discard),
+				    .fails_part_tag = mode->fails_part_tag,
+				    .marks = mode->marks,
 				    .outlives_process = mode->outlives_process });
 }
 
@@ -182,8 +272,7 @@ static void durable(struct block *b, uint32_t id)
 	for (unsigned i = 0; i < b->count; i++) {
 		if (b->v[i].id != id)
 			continue;
-		memmove(b->v, b->v + i, (b->count - i) * sizeof(*b->v));
-		b->count -= i;
+		drop_first(b, i);
 		return;
 	}
 	/* Not there: an even newer one is durable already. */
@@ -214,6 +303,12 @@ void model_flushed(struct model *m, const uint32_t *id)
 			durable(&m->block[n], id[n]);
 }
 
+/* A failed write, or what was found, may have left data and tag apart. */
+static bool is_apart(const struct version *v)
+{
+	return v->status == BAD || v->unreadable || (v->status == FAILED && v->fails_part_tag);
+}
+
 uint32_t model_judge_read(const struct model *m, uint32_t n, uint32_t newest, const uint8_t *data)
 {
 	const struct block *b = &m->block[n];
@@ -227,15 +322,17 @@ uint32_t model_judge_read(const struct model *m, uint32_t n, uint32_t newest, co
 
 		if (v->status == IN_FLIGHT && !v->fua)
 			violation("block %u: read overtook write %u", n, v->id);
-		if (v->status == BAD && data != NULL)
+		if (v->status == BAD && data != NULL && !mended(m, b, (unsigned)i))
 			violation("block %u is good though its tag was wrong", n);
-		if (data == NULL && (v->status == BAD || (v->status == FAILED && v->cut_parts_tag)))
+		if (data == NULL && is_apart(v))
 			return SEEN_MISMATCH;
-		if (data != NULL && (model_holds(m, data, n, v->id) || anything(m, b, (unsigned)i)))
+		if (data != NULL && (holds(m, data, n, v) || anything(m, b, (unsigned)i)))
 			return v->id;
 		if (v->status != FAILED)
 			break;
 	}
+	if (data != NULL && b->doubt && is_mixture(m, n, i < 0 ? 0 : (unsigned)i, data))
+		return SEEN_TORN;
 	violation("block %u: %s, newest version %u", n,
 		  data ? "wrong data without an error" : "tag mismatch without a reason", newest);
 }
@@ -244,7 +341,7 @@ void model_durable_seen(struct model *m, uint32_t n, uint32_t seen)
 {
 	struct block *b = &m->block[n];
 
-	if (m->written[seen].discard)
+	if (seen == SEEN_TORN || m->written[seen].discard)
 		return;
 	durable(b, seen);
 	/* It is there, whatever its write was told. */
@@ -256,56 +353,72 @@ void model_durable_seen(struct model *m, uint32_t n, uint32_t seen)
 static bool may_mismatch(const struct block *b)
 {
 	for (unsigned i = 0; i < b->count; i++)
-		if (b->v[i].status == BAD || (i > 0 && b->v[i].cut_parts_tag))
+		if ((i > 0 && b->v[i].cut_parts_tag) || is_apart(&b->v[i]))
 			return true;
 	return false;
 }
 
-uint32_t model_judge_cut(const struct model *m, uint32_t n, const uint8_t *data)
+/* The newest acknowledged version that was marked, or the durable one. */
+static unsigned newest_marked(const struct block *b)
+{
+	unsigned i = b->count - 1;
+
+	while (i > 0 && !(b->v[i].marks && b->v[i].status == DONE))
+		i--;
+	return i;
+}
+
+uint32_t model_judge_cut(const struct model *m, uint32_t n, const uint8_t *data, bool doubt)
 {
 	const struct block *b = &m->block[n];
-	unsigned i = b->count;
+	/* Its mark may be gone only if it is durable. */
+	unsigned least = doubt ? 0 : newest_marked(b);
+	bool anything = doubt || b->doubt;
 
+	if (data == NULL && doubt)
+		violation("block %u: its tag was looked at before it was made anew", n);
 	if (data == NULL && !may_mismatch(b))
 		violation("block %u: durable version %u, none of the %u since may part data and "
 			  "tag, and its tag does not match",
 			  n, b->v[0].id, b->count - 1);
 	if (data == NULL)
 		return SEEN_MISMATCH;
-	while (i > 0 && (b->v[i - 1].status == BAD || !model_holds(m, data, n, b->v[i - 1].id)) &&
-	       !anything_after_cut(m, b, i - 1))
-		i--;
-	if (i == 0)
-		violation("block %u: none of the %u versions since %u, and no error", n, b->count,
-			  b->v[0].id);
-	return b->v[i - 1].id;
+	for (unsigned i = b->count; i-- > least;)
+		if (b->v[i].status != BAD && holds(m, data, n, &b->v[i]))
+			return b->v[i].id;
+		else if (anything_after_cut(m, b, i))
+			return SEEN_TORN;
+	if (anything && is_mixture(m, n, least, data))
+		return SEEN_TORN;
+	violation("block %u: none of the %u versions since %u, no error and %s doubt", n,
+		  b->count - least, b->v[least].id, doubt ? "a" : "no");
 }
 
-uint32_t model_judge_kill(const struct model *m, uint32_t n, const uint8_t *data)
+uint32_t model_judge_kill(const struct model *m, uint32_t n, const uint8_t *data, bool doubt)
 {
 	const struct block *b = &m->block[n];
 	bool mismatch = false;
+	unsigned i = b->count;
 
 	/* From the newest version back to the newest acknowledged one that is still there. */
-	for (unsigned i = b->count; i-- > 0;) {
+	while (i-- > 0) {
 		const struct version *v = &b->v[i];
 
-		if (data != NULL && v->status != BAD && model_holds(m, data, n, v->id))
+		if (data != NULL && v->status != BAD && holds(m, data, n, v))
 			return v->id;
 		if (data != NULL && anything(m, b, i))
-			return v->id;
-		if (v->status == DONE && (i == 0 || v->outlives_process)) {
-			if (data == NULL && mismatch)
-				return SEEN_MISMATCH;
-			violation("block %u: acknowledged version %u %s after a kill", n, v->id,
-				  data ? "is lost" : "does not match its tag");
-		}
-		mismatch |= v->status == BAD || v->cut_parts_tag;
+			return SEEN_TORN;
+		mismatch |= is_apart(v);
+		if (i == 0 || (v->status == DONE && v->outlives_process))
+			break;
+		mismatch |= v->cut_parts_tag;
 	}
-	if (data == NULL && mismatch)
+	if (data == NULL && mismatch && !doubt)
 		return SEEN_MISMATCH;
-	violation("block %u: %s after a kill", n,
-		  data ? "none of the versions that it may have" : "tag mismatch without a reason");
+	if (data != NULL && (doubt || b->doubt) && is_mixture(m, n, i, data))
+		return SEEN_TORN;
+	violation("block %u: acknowledged version %u %s after a kill, %s doubt", n, b->v[i].id,
+		  data ? "is lost" : "does not match its tag", doubt ? "a" : "no");
 }
 
 void model_judge_atomic(const struct model *m, const uint32_t *seen)
@@ -313,21 +426,55 @@ void model_judge_atomic(const struct model *m, const uint32_t *seen)
 	for (uint32_t n = 0; n < m->blocks; n++) {
 		const struct written *w;
 
-		if (seen[n] == SEEN_MISMATCH || !m->written[seen[n]].atomic)
+		if (seen[n] >= SEEN_TORN || !m->written[seen[n]].atomic)
 			continue;
 		w = &m->written[seen[n]];
 		for (uint32_t k = w->first; k < w->first + w->count; k++)
-			if (seen[k] != SEEN_MISMATCH && seen[k] < seen[n])
+			if (seen[k] < SEEN_TORN && seen[k] < seen[n])
 				violation("atomic write %u is there in part: block %u holds it, "
 					  "block %u holds version %u",
 					  seen[n], n, k, seen[k]);
 	}
 }
 
-void model_settle_cut(struct model *m, uint32_t n, uint32_t seen)
+/* What was found though nobody wrote it. */
+static struct version found_version(const struct model *m, uint32_t seen, const uint8_t *bytes,
+				    bool doubt, uint32_t step)
+{
+	return (struct version){
+		.id = step,
+		.status = seen == SEEN_MISMATCH ? BAD : DONE,
+		.outlives_process = true,
+		.marks = seen == SEEN_TORN && doubt,
+		.bytes = copy_of(m, bytes),
+	};
+}
+
+/* A version's own bytes go with it wherever it goes. */
+static void keep_only(struct block *b, unsigned i)
+{
+	drop_from(b, i + 1);
+	drop_first(b, i);
+	b->v[0].status = DONE;
+	b->v[0].unreadable = false;
+}
+
+/* The newest one of this id. */
+static unsigned find_version(const struct block *b, uint32_t id)
+{
+	unsigned i = b->count;
+
+	while (i-- > 0)
+		if (b->v[i].id == id)
+			return i;
+	abort(); /* it was seen because it is there */
+}
+
+void model_settle_cut(struct model *m, uint32_t n, uint32_t seen, const uint8_t *bytes, bool doubt,
+		      uint32_t step)
 {
 	struct block *b = &m->block[n];
-	enum version_status status = DONE;
+	enum version_status status = seen == SEEN_MISMATCH ? BAD : DONE;
 	bool filler = false;
 
 	/* What was seen may be there without its tag, over that of a discard. */
@@ -338,40 +485,67 @@ void model_settle_cut(struct model *m, uint32_t n, uint32_t seen)
 			status = FAILED; /* it may be anything */
 			filler = true;
 		}
-	if (seen == SEEN_MISMATCH) {
-		seen = b->v[0].id;
-		status = BAD;
+	if (seen >= SEEN_TORN) {
+		struct version v = found_version(m, seen, bytes, doubt, step);
+
+		drop_from(b, 0);
+		add_version(b, v);
+	} else {
+		keep_only(b, find_version(b, seen));
 	}
-	set_version(b, seen, status);
+	b->v[0].status = status;
 	b->v[0].filler = filler;
+	b->doubt = doubt;
 }
 
-void model_settle_kill(struct model *m, uint32_t n, uint32_t seen)
+void model_settle_kill(struct model *m, uint32_t n, uint32_t seen, const uint8_t *bytes, bool doubt,
+		       uint32_t step)
 {
 	struct block *b = &m->block[n];
+	unsigned i;
 
-	for (unsigned i = 0; i < b->count; i++)
+	b->doubt = doubt;
+	for (i = 0; i < b->count; i++)
 		if (b->v[i].status == IN_FLIGHT)
 			b->v[i].status = FAILED;
-	if (seen == SEEN_MISMATCH) {
-		struct version v = b->v[b->count - 1];
+	if (seen >= SEEN_TORN) {
+		/* Not durable: the devices' caches may hold older ones still. */
+		add_version(b, found_version(m, seen, bytes, doubt, step));
+		b->v[b->count - 1].cut_parts_tag = seen == SEEN_MISMATCH;
+		for (i = 0; i < b->count - 1; i++)
+			b->v[b->count - 1].filler |= lets_pass(m, &b->v[i]);
+		return;
+	}
+	i = find_version(b, seen);
+	/* What died with the process does not come back.  What the journal held is durable once it
+	 * has been replayed. */
+	while (b->count > i + 1 && (!b->v[b->count - 1].outlives_process ||
+				    (!m->discards && tears(&b->v[b->count - 1]))))
+		drop_from(b, b->count - 1);
+	if (i > 0 && !b->v[i].outlives_process)
+		keep_only(b, i);
+	else if (b->count == i + 1 && !(lets_pass(m, &b->v[i]) && b->v[i].status == FAILED))
+		b->v[i].status = DONE;
+}
 
-		/* Not durable: the devices' caches may hold it still. */
-		v.status = BAD;
-		add_version(b, v);
-		return;
+void model_unreadable(struct model *m)
+{
+	for (uint32_t n = 0; n < m->blocks; n++)
+		for (unsigned i = 0; m->block[n].doubt && i < m->block[n].count; i++)
+			m->block[n].v[i].unreadable = true;
+}
+
+bool model_recalculated(struct model *m)
+{
+	bool left = false;
+
+	for (uint32_t n = 0; n < m->blocks; n++) {
+		struct block *b = &m->block[n];
+
+		/* A write that failed may be there in part, under a tag made anew since. */
+		if (b->v[b->count - 1].status == DONE)
+			b->doubt = false;
+		left |= b->doubt;
 	}
-	for (unsigned i = b->count; i-- > 0;) {
-		if (b->v[i].id != seen || b->v[i].status == BAD)
-			continue;
-		/* What died with the process does not come back.  What the journal held is durable
-		 * once it has been replayed. */
-		while (b->count > i + 1 && !b->v[b->count - 1].outlives_process)
-			b->count--;
-		if (i > 0 && !b->v[i].outlives_process)
-			set_version(b, seen, DONE);
-		else if (b->count == i + 1 && !(lets_pass(m, &b->v[i]) && b->v[i].status == FAILED))
-			b->v[i].status = DONE;
-		return;
-	}
+	return left;
 }

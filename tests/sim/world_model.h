@@ -13,7 +13,15 @@
  *  - a block that was discarded holds what the data device makes of it.  While that is not durable
  *    it may be anything, but its tag says nothing against it.  From then on nothing that was
  *    written before comes back, whether from the journal or from anywhere else.
- * A version is named by the number of the step that wrote it; 0 is a block as formatted.
+ *
+ * Then there is doubt: the medium itself says, by a bit or by recalc_sector, that nobody vouches
+ * for a block's tag (world_doubt.h).  Such a block never mismatches, for its tag is not looked at
+ * until it has been made anew; and what a crash or an error has left in its place may be parts of
+ * several versions.  Where there is no doubt nothing is permitted for its sake: every block holds
+ * one version and matches its tag, and no acknowledged version that was marked is missing.
+ *
+ * A version is named by the number of the step that wrote it, or that found it, if it is one that
+ * nobody wrote; 0 is a block as formatted.
  *
  * Whoever breaks a promise is reported by violation(), which does not return.
  */
@@ -32,35 +40,44 @@ struct version {
 	uint32_t id;
 	enum version_status status;
 	bool fua; /* lets its range go before it comes back */
-	bool cut_parts_tag, outlives_process;
+	bool cut_parts_tag, fails_part_tag, marks, outlives_process;
 	bool filler; /* its tag may be the discard filler: the crash took the right one */
+	/* It could not be read when its turn came: its tag may be any. */
+	bool unreadable;
+	uint8_t *bytes; /* of one that was found; NULL: they follow from the id */
 };
 
 struct block {
 	struct version *v; /* v[0] is durable */
 	unsigned count, room;
+	/* There was doubt when the LUN was opened, and what came of it is not yet known. */
+	bool doubt;
 };
 
 struct model {
 	struct block *block;
-	uint32_t blocks, block_size;
+	uint32_t blocks, block_size, unit; /* bytes; the latter are never torn */
+	bool discards;			   /* there are some */
 	bool forgets; /* what the data device has discarded is SIM_FORGOTTEN; else it is unknown */
-	bool tags_tear; /* a tag may lie in two sectors of the metadata device, and be half a filler
-			 */
+	/* A tag may lie in two sectors of the metadata device, and be half a filler. */
+	bool tags_tear;
 	struct written {
 		uint32_t first, count, period; /* period 0: each block of the version differs */
 		bool atomic, discard;
-	} * written; /* [id] */
+	} * written;	     /* [id] */
+	uint8_t *scratch[2]; /* a block each */
 };
 
-/* In place of a version's id: the block's tag did not match. */
+/* In place of a version's id: the block's tag did not match; it holds what nobody wrote. */
 #define SEEN_MISMATCH UINT32_MAX
+#define SEEN_TORN     (UINT32_MAX - 1)
 
 void model_init(struct model *m, const struct schedule *s);
 void model_free(struct model *m);
 
-/* A block's bytes of a version. */
+/* A block's bytes of a version that was written. */
 void model_content(const struct model *m, uint32_t block, uint32_t id, uint8_t *out);
+/* Is it this one of the block's versions? */
 bool model_holds(const struct model *m, const uint8_t *data, uint32_t block, uint32_t id);
 
 /* A write was submitted; it came back. */
@@ -79,21 +96,31 @@ void model_acknowledged(const struct model *m, uint32_t *id);
 void model_flushed(struct model *m, const uint32_t *id);
 
 /* A read that was submitted before any version newer than @newest has seen @data at block @n; NULL:
- * its tag does not match.  Returns the version's id or SEEN_MISMATCH. */
+ * its tag does not match.  Returns the version's id or SEEN_... */
 uint32_t model_judge_read(const struct model *m, uint32_t n, uint32_t newest, const uint8_t *data);
 
-/* After a power cut, or a kill, block @n holds @data (NULL: a mismatch).  Returns what was seen: a
- * version's id or SEEN_MISMATCH. */
-uint32_t model_judge_cut(const struct model *m, uint32_t n, const uint8_t *data);
-uint32_t model_judge_kill(const struct model *m, uint32_t n, const uint8_t *data);
+/* After a power cut, or a kill, block @n holds @data (NULL: a mismatch); @doubt: says the medium.
+ * Returns what was seen: a version's id or SEEN_... */
+uint32_t model_judge_cut(const struct model *m, uint32_t n, const uint8_t *data, bool doubt);
+uint32_t model_judge_kill(const struct model *m, uint32_t n, const uint8_t *data, bool doubt);
 
 /* After either: @seen[block] holds all of each atomic write, or nothing of it. */
 void model_judge_atomic(const struct model *m, const uint32_t *seen);
 
-/* The world goes on with what was seen after a cut: nothing else can ever come back. */
-void model_settle_cut(struct model *m, uint32_t n, uint32_t seen);
+/*
+ * The world goes on with what was seen after a cut: nothing else can ever come back.  @bytes: what
+ * the data device has there; @step: now.
+ */
+void model_settle_cut(struct model *m, uint32_t n, uint32_t seen, const uint8_t *bytes, bool doubt,
+		      uint32_t step);
 /* The devices' caches live on: older versions may come back when the power goes. */
-void model_settle_kill(struct model *m, uint32_t n, uint32_t seen);
+void model_settle_kill(struct model *m, uint32_t n, uint32_t seen, const uint8_t *bytes, bool doubt,
+		       uint32_t step);
+
+/* Something could not be read while tags were made anew. */
+void model_unreadable(struct model *m);
+/* No recalculation is under way.  Returns whether there is doubt left. */
+bool model_recalculated(struct model *m);
 
 /* Report and end.  world_main.c knows which world it was. */
 void violation(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));

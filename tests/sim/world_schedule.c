@@ -15,9 +15,17 @@ const struct world_mode world_modes[] = {
 	{ .letter = 'D',
 	  .mode = TI_MODE_DIRECT,
 	  .cut_parts_tag = true,
+	  .fails_part_tag = true,
+	  .outlives_process = true,
+	  .needs_store = true,
+	  .write_errors_reach_writes = true },
+	{ .letter = 'J', .mode = TI_MODE_JOURNAL, .outlives_process = true, .needs_store = true },
+	{ .letter = 'B',
+	  .mode = TI_MODE_BITMAP,
+	  .fails_part_tag = true,
+	  .marks = true,
 	  .outlives_process = true,
 	  .write_errors_reach_writes = true },
-	{ .letter = 'J', .mode = TI_MODE_JOURNAL, .outlives_process = true },
 };
 const unsigned world_mode_count = sizeof(world_modes) / sizeof(world_modes[0]);
 
@@ -121,6 +129,10 @@ static void make_shape(struct world_shape *s, struct sim_random *r, char mode)
 	s->max_part_blocks = 1U << below(r, 6);
 	s->bounce_buffers = 1 + below(r, 3);
 	s->commit_time_ms = 1 + below(r, 3);
+	/* Of up to 256 blocks of 4096 bytes; no fewer than one block. */
+	s->sectors_per_bit = (s->block_size / TI_SECTOR_BYTES) << below(r, 9);
+	s->recalculate = sim_chance(r, 15);
+	s->recalculate_rate = sim_chance(r, 40) ? 100 * (1 + below(r, 50)) : 0;
 	s->store = sim_chance(r, 60);
 	s->max_in_flight = 1 + below(r, 40);
 }
@@ -147,7 +159,7 @@ void schedule_make(struct schedule *s, uint64_t seed, unsigned steps, char mode)
 	s->shape.data_no_cache = seed / 2 % 4 == 1;
 	s->shape.meta_no_cache = seed / 4 % 4 == 1;
 	s->shape.discards = seed / 16 % 4 < 3 ? seed / 16 % 4 : 2;
-	switches = sim_chance(&r, 25);
+	switches = sim_chance(&r, 35);
 	for (unsigned i = 0; i < steps; i++) {
 		struct step *step = &s->step[i];
 		uint32_t max = sim_chance(&r, 20) ? s->shape.blocks : 8;

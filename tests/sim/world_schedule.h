@@ -26,8 +26,15 @@ struct world_mode {
 	enum ti_mode mode;
 	/* A power cut may leave data and tag apart: a mismatch, never wrong data. */
 	bool cut_parts_tag;
+	/* The same for a write that the device fails. */
+	bool fails_part_tag;
+	/* A write's region is marked on the medium before it begins, until it is durable: after a
+	 * crash its blocks may hold parts of several versions, under a tag that is made anew. */
+	bool marks;
 	/* What is acknowledged outlives the process, with the machine (and a store file). */
 	bool outlives_process;
+	/* The latter only with a store file. */
+	bool needs_store;
 	/* A write that the device fails is a write request that fails. */
 	bool write_errors_reach_writes;
 };
@@ -57,6 +64,9 @@ const struct world_mode *world_mode_find(char letter);
 	F(max_part_blocks)                                                                         \
 	F(bounce_buffers)                                                                          \
 	F(commit_time_ms)                                                                          \
+	F(sectors_per_bit)                                                                         \
+	F(recalculate)	    /* formatted without tags: they are to be recalculated */              \
+	F(recalculate_rate) /* KB per second; 0: no limit */                                       \
 	F(store)                                                                                   \
 	F(max_in_flight)                                                                           \
 	F(complete_percent)                                                                        \
