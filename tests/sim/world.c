@@ -12,6 +12,7 @@
 
 #include "sim_format.h"
 #include "world_doubt.h"
+#include "world_seal.h"
 
 #define META_BYTES (2U << 20)
 
@@ -68,14 +69,108 @@ static void make_memory(struct world *w, struct op *op, size_t len)
 	op->req.iov_count = pieces;
 }
 
+/* What the range holds, if that is certain. */
+static bool known(const struct world *w, const struct step *step, uint8_t *out)
+{
+	for (uint32_t n = 0; n < step->count; n++)
+		if (!model_known(&w->model, step->block + n, out + n * w->model.block_size))
+			return false;
+	return true;
+}
+
+/* Let a comparison find a difference, or none. */
+static void spoil(struct world *w, struct op *op, const struct step *step)
+{
+	op->differs = NONE;
+	if (!sim_chance(&w->random, 40))
+		return;
+	op->differs = sim_below(&w->random, (uint64_t)step->count * w->model.block_size);
+	op->buf[op->differs] ^= 0x10;
+}
+
+/* COMPARE, and the one half of COMPARE AND WRITE: false if nobody knows what to compare with. */
+static bool make_comparison(struct world *w, struct op *op, const struct step *step)
+{
+	size_t bytes = (size_t)step->count * w->model.block_size;
+	bool write = step->op == STEP_WRITE;
+
+	make_memory(w, op, write ? 2 * bytes : bytes);
+	if (!known(w, step, op->buf)) {
+		free(op->memory);
+		return false;
+	}
+	op->req.op = write ? TI_REQ_COMPARE_AND_WRITE : TI_REQ_COMPARE;
+	op->req.flags = step->fua ? TI_REQ_FUA : 0;
+	spoil(w, op, step);
+	if (!write)
+		return true;
+	for (uint32_t n = 0; n < step->count; n++)
+		model_content(&w->model, step->block + n, step->id,
+			      op->buf + bytes + n * w->model.block_size);
+	/* Where it is to find a difference nothing is ever written. */
+	if (op->differs == NONE)
+		model_submitted(&w->model, step, w->mode);
+	return true;
+}
+
+/* The new version is what was there, and more bits. */
+static bool make_or(struct world *w, struct op *op, const struct step *step)
+{
+	size_t size = w->model.block_size, bytes = step->count * size;
+	uint8_t *was = malloc(bytes);
+	bool sure = was != NULL && known(w, step, was);
+
+	if (!sure) {
+		free(was);
+		return false;
+	}
+	op->req.op = TI_REQ_OR_WRITE;
+	op->req.flags = step->fua ? TI_REQ_FUA : 0;
+	make_memory(w, op, bytes);
+	for (uint32_t n = 0; n < step->count; n++)
+		model_content(&w->model, step->block + n, step->id, op->buf + n * size);
+	for (size_t at = 0; at < bytes; at++)
+		was[at] |= op->buf[at];
+	model_submitted(&w->model, step, w->mode);
+	for (uint32_t n = 0; n < step->count; n++)
+		model_set_bytes(&w->model, step->block + n, step->id, was + n * size);
+	free(was);
+	return true;
+}
+
+static bool make_compound(struct world *w, struct op *op, const struct step *step)
+{
+	if (!w->schedule->shape.passes || step->op != STEP_WRITE)
+		return false;
+	switch (step->seed >> 32 & 31) {
+	case 0:
+	case 1:
+	case 2:
+		return make_comparison(w, op, step);
+	case 3:
+	case 4:
+		return make_or(w, op, step);
+	case 5:
+		op->req.op = TI_REQ_WRITE_AND_VERIFY;
+		return false; /* else like a write */
+	case 6:
+		op->req.op = TI_REQ_WRITE_AND_COMPARE;
+		return false;
+	default:
+		return false;
+	}
+}
+
 static void make_write(struct world *w, struct op *op, const struct step *step)
 {
 	uint32_t blocks = step->op == STEP_WRITE_SAME ? step_period(step) : step->count;
 	size_t size = w->model.block_size;
 
 	op->req.op = step->op == STEP_WRITE_SAME ? TI_REQ_WRITE_SAME : TI_REQ_WRITE;
+	if (make_compound(w, op, step))
+		return;
 	op->req.flags = step->fua ? TI_REQ_FUA : 0;
-	if (step->op == STEP_WRITE && step->seed % 3 == 0 &&
+	if (op->req.op == TI_REQ_WRITE && step->seed % 3 == 0 &&
 	    op->req.sectors <= ti_lun_atomic_sectors(w->lun)) {
 		op->req.flags |= TI_REQ_ATOMIC;
 		w->model.written[step->id].atomic = true;
@@ -98,6 +193,7 @@ static void submit(struct world *w, const struct step *step, enum step_op what)
 	op->step = step;
 	op->memory = NULL;
 	op->newest = step->id;
+	op->differs = NONE;
 	op->was_broken = w->flush_broken;
 	op->req.owner = op;
 	op->req.sector = (uint64_t)step->block * w->sectors_per_block;
@@ -112,7 +208,13 @@ static void submit(struct world *w, const struct step *step, enum step_op what)
 	} else if (what == STEP_DISCARD) {
 		op->req.op = TI_REQ_DISCARD;
 		model_submitted(&w->model, step, w->mode);
+	} else if (what == STEP_VERIFY && w->schedule->shape.passes && step->seed % 3 == 0 &&
+		   make_comparison(w, op, step)) {
+		/* Made. */
 	} else if (what == STEP_VERIFY) {
+		op->memory = NULL;
+		op->req.iov = NULL;
+		op->req.iov_count = 0;
 		op->req.op = TI_REQ_VERIFY;
 		op->req.flags = step->fua ? TI_REQ_FUA : 0;
 	} else {
@@ -159,12 +261,32 @@ static void check_before(struct world *w, const struct op *op)
 	}
 }
 
+/* A comparison that has come back with a verdict. */
+static void check_comparison(const struct op *op)
+{
+	const struct ti_result *res = &op->req.result;
+	bool miscompares = res->cause == TI_CAUSE_MISCOMPARE;
+
+	if (op->req.op != TI_REQ_COMPARE && op->req.op != TI_REQ_COMPARE_AND_WRITE) {
+		if (miscompares)
+			violation("miscompare of what has just been written");
+		return;
+	}
+	if (res->err == 0 && op->differs != NONE)
+		violation("no miscompare at byte %" PRIu64, op->differs);
+	if (miscompares && res->offset != op->differs)
+		violation("miscompare at byte %" PRIu64 ", not %" PRIu64, res->offset, op->differs);
+}
+
 static void check_read(struct world *w, const struct op *op)
 {
 	const struct ti_result *res = &op->req.result;
 	bool fua = op->req.flags & TI_REQ_FUA;
 
 	w->counts->reads++;
+	check_comparison(op);
+	if (res->cause == TI_CAUSE_MISCOMPARE)
+		return;
 	if (res->err == 0) {
 		/* Its flush comes first: one that fails later does not concern it. */
 		if (fua && op->was_broken)
@@ -196,7 +318,15 @@ static void check_write(struct world *w, const struct op *op)
 	bool complete = res->err == 0 ||
 			(flush_failed && w->mode->write_errors_reach_writes && !w->mode->marks);
 
+	bool durable = step->fua || op->req.op == TI_REQ_WRITE_AND_VERIFY ||
+		       op->req.op == TI_REQ_WRITE_AND_COMPARE;
+
 	w->counts->writes++;
+	check_comparison(op);
+	if (res->cause == TI_CAUSE_MISCOMPARE)
+		return;
+	if (op->req.op != TI_REQ_WRITE && op->req.op != TI_REQ_WRITE_SAME && res->err != 0)
+		w->reads_and_writes = true;
 	if (res->err != 0 && !w->faults_on && !w->flush_broken)
 		violation("write failed without a fault: %s", ti_cause_name(res->cause));
 	if (res->cause == TI_CAUSE_DATA_IO)
@@ -205,9 +335,11 @@ static void check_write(struct world *w, const struct op *op)
 		w->read_failures++;
 	/* A write whose flush failed is complete, but not durable.  META_IO may be either. */
 	model_came_back(&w->model, step, complete ? DONE : FAILED);
-	if (res->err != 0 || !step->fua)
+	if (res->err != 0 || !durable)
 		return;
-	if (w->was_broken)
+	/* What is verified has been flushed before: a flush that fails later does not concern it.
+	 */
+	if (step->fua ? w->was_broken : op->was_broken)
 		violation("FUA write succeeded after a failed flush");
 	model_durable(&w->model, step->block, step->count, step->id);
 }
@@ -272,7 +404,8 @@ static void reap(struct world *w)
 			       req->result.err == 0 ? "good" : ti_cause_name(req->result.cause));
 		if (req->op == TI_REQ_FLUSH)
 			check_flush(w, op);
-		else if (req->op == TI_REQ_READ || req->op == TI_REQ_VERIFY)
+		else if (req->op == TI_REQ_READ || req->op == TI_REQ_VERIFY ||
+			 req->op == TI_REQ_COMPARE)
 			check_read(w, op);
 		else if (req->op == TI_REQ_DISCARD)
 			check_discard(w, op);
@@ -319,18 +452,19 @@ static void forget_requests(struct world *w)
 
 /* --- open and read --- */
 
-bool world_mode_fits(const struct world_shape *shape, const struct world_mode *mode)
+const struct world_mode *world_mode_or(const struct world *w, char letter)
 {
-	(void)shape;
-	(void)mode;
-	return true;
+	const struct world_mode *mode = world_mode_find(letter);
+
+	/* An encrypted journal and a bitmap do not go together. */
+	return mode->marks && w->schedule->shape.crypt != 0 ? w->mode : mode;
 }
 
-struct ti_lun_options world_lun_options(const struct world_shape *shape,
-					const struct world_mode *mode, const char *store,
-					uint64_t seed)
+struct ti_lun_options world_lun_options(const struct world *w, const struct world_mode *mode,
+					const char *store, uint64_t seed)
 {
-	return (struct ti_lun_options){
+	const struct world_shape *shape = &w->schedule->shape;
+	struct ti_lun_options options = {
 		.mode = mode->mode,
 		.journal_watermark = shape->watermark,
 		.start_sector = shape->start_sector,
@@ -347,6 +481,9 @@ struct ti_lun_options world_lun_options(const struct world_shape *shape,
 		.store_path = shape->store ? store : NULL,
 		.allow_discards = shape->discards > 0,
 	};
+
+	world_seal_options(shape, w->keys, &options);
+	return options;
 }
 
 void world_drop_store(const char *store)
@@ -360,8 +497,8 @@ void world_drop_store(const char *store)
 
 static int try_open(struct world *w, struct ti_error *error)
 {
-	struct ti_lun_options options = world_lun_options(&w->schedule->shape, w->mode, w->store,
-							  w->step != NULL ? w->step->seed : 0);
+	struct ti_lun_options options =
+		world_lun_options(w, w->mode, w->store, w->step != NULL ? w->step->seed : 0);
 	int err;
 
 	/* Only a store remembers a flush that has failed. */
@@ -372,6 +509,7 @@ static int try_open(struct world *w, struct ti_error *error)
 	w->had_doubt = w->any_doubt = world_doubt(w, w->sim, &options, w->doubt);
 	w->counts->doubts += w->any_doubt;
 	w->unread = 0;
+	w->reads_and_writes = false;
 	*error = (struct ti_error){ 0 };
 	err = ti_lun_open(&options, sim_as_queue(w->sim), sim_as_clock(w->sim), NULL, &w->lun,
 			  error);
@@ -386,7 +524,7 @@ static void open_lun(struct world *w, char mode)
 
 	w->faults_on = false;
 	faults_none(&w->faults);
-	w->mode = world_mode_find(mode);
+	w->mode = world_mode_or(w, mode);
 	/* First, perhaps, one or two opens that the power does not last for: replay is cut. */
 	while (sim_chance(&w->random, 40)) {
 		faults_vanish_after(&w->faults, 1 + (unsigned)sim_below(&w->random, 40));
@@ -514,7 +652,7 @@ static void kill_process(struct world *w, char mode)
 	ti_lun_abandon(w->lun);
 	w->faults_on = false;
 	faults_none(&w->faults);
-	w->mode = world_mode_find(mode);
+	w->mode = world_mode_or(w, mode);
 	/* First, perhaps, successors that are killed while they open. */
 	while (sim_chance(&w->random, 30)) {
 		faults_vanish_after(&w->faults, 1 + (unsigned)sim_below(&w->random, 40));
@@ -534,7 +672,8 @@ static void reopen(struct world *w, char mode)
 	int err;
 
 	drain(w);
-	if (w->mode->write_errors_reach_writes && w->data_write_faults != w->data_write_failures)
+	if (w->mode->write_errors_reach_writes && !w->reads_and_writes &&
+	    w->data_write_faults != w->data_write_failures)
 		violation("%u write errors, %u failed writes", w->data_write_faults,
 			  w->data_write_failures);
 	if (w->mode->write_errors_reach_writes && w->meta_read_faults > 0 &&
@@ -648,6 +787,7 @@ static void make_devices(struct world *w)
 		.start_sector = s->start_sector,
 		.journal_sectors = s->journal_sectors,
 		.sectors_per_bit = s->sectors_per_bit,
+		.journal_mac = s->mac != 0,
 	};
 	struct ti_pair_sizes sizes = {
 		.data_sectors = (uint64_t)s->blocks * s->block_size / TI_SECTOR_BYTES,
@@ -684,7 +824,8 @@ static void make_devices(struct world *w)
 		.fault = fault,
 		.ctx = w,
 	});
-	sim_format(w->sim, &sb, geo);
+	w->keys = world_keys_new(s);
+	world_format(w, &sb);
 }
 
 static void begin(struct world *w)
@@ -717,6 +858,7 @@ static void end(struct world *w)
 	for (unsigned i = 0; i < MAX_IN_FLIGHT; i++)
 		free(w->op[i].acknowledged);
 	free(w->doubt);
+	world_keys_free(w->keys);
 	model_free(&w->model);
 	sim_queue_free(w->sim);
 	world_drop_store(w->store);

@@ -19,6 +19,8 @@
 
 #define MAX_IN_FLIGHT 40U
 
+#define NONE UINT64_MAX
+
 /* What happened, over all worlds. */
 struct world_counts {
 	uint64_t worlds, reads, writes, discards, flushes, mismatches, faults, cuts, kills, reopens;
@@ -34,6 +36,7 @@ struct op {
 	uint8_t *memory, *buf;
 	struct iovec iov[64];
 	bool was_broken;	/* a flush had failed before it was submitted */
+	uint64_t differs;	/* of a comparison: the first byte that must differ; NONE */
 	uint32_t newest;	/* of a read: the newest version that it may see */
 	uint32_t *acknowledged; /* of a flush: by block */
 };
@@ -62,6 +65,8 @@ struct world {
 	uint64_t unread; /* recalc_unreadable, when last looked at */
 	struct op op[MAX_IN_FLIGHT];
 	unsigned in_flight;
+	struct world_keys *keys; /* NULL: no key, no seal */
+	bool reads_and_writes;	 /* a compound command has failed since the open, in either part */
 
 	unsigned data_write_faults, data_write_failures, meta_read_faults, read_failures;
 	bool flush_broken; /* a flush has failed since the LUN was opened */
@@ -74,12 +79,11 @@ void world_run(const struct schedule *s, const char *store, bool verbose,
 	       struct world_counts *counts);
 
 /* How the world opens a LUN in a mode.  @seed: what is asked for by a few opens only. */
-struct ti_lun_options world_lun_options(const struct world_shape *shape,
-					const struct world_mode *mode, const char *store,
-					uint64_t seed);
+struct ti_lun_options world_lun_options(const struct world *w, const struct world_mode *mode,
+					const char *store, uint64_t seed);
 
-/* Is the mode one that a world of this shape can be opened in? */
-bool world_mode_fits(const struct world_shape *shape, const struct world_mode *mode);
+/* The mode of this letter if the world can be opened in it, else the one that it has now. */
+const struct world_mode *world_mode_or(const struct world *w, char letter);
 
 /* Let a recalculation go on for so many turns, or to its end.  Returns whether it has ended. */
 bool world_recalculate(struct ti_lun *lun, unsigned turns);

@@ -87,8 +87,8 @@ static void copy_store(struct look *l, bool must)
 
 static int try_open(struct look *l, const struct world_mode *mode, struct ti_error *error)
 {
-	struct ti_lun_options options = world_lun_options(&l->world->schedule->shape, mode,
-							  l->store, sim_random(&l->world->random));
+	struct ti_lun_options options =
+		world_lun_options(l->world, mode, l->store, sim_random(&l->world->random));
 	int err;
 
 	l->world->counts->doubts += world_doubt(l->world, l->sim, &options, l->doubt);
@@ -118,11 +118,10 @@ static void open_lun(struct look *l, const struct world_mode *mode, const char *
 static const struct world_mode *any_mode(struct look *l)
 {
 	const struct world *w = l->world;
-	const struct world_mode *mode = w->mode;
 
-	if (sim_chance(&l->world->random, 15))
-		mode = &world_modes[sim_below(&l->world->random, world_mode_count)];
-	return world_mode_fits(&w->schedule->shape, mode) ? mode : w->mode;
+	if (sim_chance(&l->world->random, 85))
+		return w->mode;
+	return world_mode_or(w, world_modes[sim_below(&l->world->random, world_mode_count)].letter);
 }
 
 static bool any_doubt(const struct look *l)
@@ -214,7 +213,7 @@ static void recalculate(struct look *l, const struct world_mode *mode)
 {
 	struct world *w = l->world;
 	bool whole = sim_chance(&w->random, 50);
-	const struct ti_lun_options plain = world_lun_options(&w->schedule->shape, mode, NULL, 0);
+	const struct ti_lun_options plain = world_lun_options(w, mode, NULL, 0);
 
 	if (!world_recalculate(l->lun, whole ? 100000 : (unsigned)sim_below(&w->random, 30))) {
 		if (whole && !l->broken)

@@ -206,7 +206,7 @@ static bool anything_after_cut(const struct model *m, const struct block *b, uns
 /* Can a part of this version be on the medium without the rest? */
 static bool tears(const struct version *v)
 {
-	return v->cut_parts_tag || v->marks || v->status == BAD || v->bytes != NULL;
+	return v->cut_parts_tag || v->marks || v->status == BAD || v->found;
 }
 
 /* Is each unit of the block that of one version from the @first on, or of a later one that may be
@@ -254,6 +254,32 @@ void model_submitted(struct model *m, const struct step *step, const struct worl
 				    .fails_part_tag = mode->fails_part_tag,
 				    .marks = mode->marks,
 				    .outlives_process = mode->outlives_process });
+}
+
+bool model_known(const struct model *m, uint32_t n, uint8_t *out)
+{
+	const struct block *b = &m->block[n];
+	const struct version *v = &b->v[b->count - 1];
+
+	if (v->status != DONE || b->doubt || v->unreadable || lets_pass(m, v))
+		return false;
+	/* Tags of before that let anything pass, or none. */
+	for (unsigned i = 0; i < b->count; i++)
+		if (b->v[i].status != DONE || lets_pass(m, &b->v[i]))
+			return false;
+	if (v->bytes != NULL)
+		memcpy(out, v->bytes, m->block_size);
+	else
+		model_content(m, n, v->id, out);
+	return true;
+}
+
+void model_set_bytes(struct model *m, uint32_t n, uint32_t id, const uint8_t *bytes)
+{
+	struct block *b = &m->block[n];
+
+	assert(b->v[b->count - 1].id == id && b->v[b->count - 1].bytes == NULL);
+	b->v[b->count - 1].bytes = copy_of(m, bytes);
 }
 
 void model_came_back(struct model *m, const struct step *step, enum version_status status)
@@ -447,6 +473,7 @@ static struct version found_version(const struct model *m, uint32_t seen, const 
 		.outlives_process = true,
 		.marks = seen == SEEN_TORN && doubt,
 		.bytes = copy_of(m, bytes),
+		.found = true,
 	};
 }
 

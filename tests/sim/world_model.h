@@ -41,10 +41,11 @@ struct version {
 	enum version_status status;
 	bool fua; /* lets its range go before it comes back */
 	bool cut_parts_tag, fails_part_tag, marks, outlives_process;
+	bool found;  /* nobody wrote it */
 	bool filler; /* its tag may be the discard filler: the crash took the right one */
 	/* It could not be read when its turn came: its tag may be any. */
 	bool unreadable;
-	uint8_t *bytes; /* of one that was found; NULL: they follow from the id */
+	uint8_t *bytes; /* NULL: they follow from the id */
 };
 
 struct block {
@@ -79,6 +80,11 @@ void model_free(struct model *m);
 void model_content(const struct model *m, uint32_t block, uint32_t id, uint8_t *out);
 /* Is it this one of the block's versions? */
 bool model_holds(const struct model *m, const uint8_t *data, uint32_t block, uint32_t id);
+
+/* A block's bytes, if it is certain what a read that is submitted now returns. */
+bool model_known(const struct model *m, uint32_t n, uint8_t *out);
+/* The version of a write that was submitted has these bytes. */
+void model_set_bytes(struct model *m, uint32_t n, uint32_t id, const uint8_t *bytes);
 
 /* A write was submitted; it came back. */
 void model_submitted(struct model *m, const struct step *step, const struct world_mode *mode);

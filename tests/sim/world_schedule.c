@@ -159,6 +159,13 @@ void schedule_make(struct schedule *s, uint64_t seed, unsigned steps, char mode)
 	s->shape.data_no_cache = seed / 2 % 4 == 1;
 	s->shape.meta_no_cache = seed / 4 % 4 == 1;
 	s->shape.discards = seed / 16 % 4 < 3 ? seed / 16 % 4 : 2;
+	s->shape.passes = 1;
+	if (seed % 5 == 2) {
+		s->shape.hash = (uint32_t)(seed / 5 % 4);
+		s->shape.mac = seed / 20 % 3 > 0;
+		/* An encrypted journal and a bitmap do not go together. */
+		s->shape.crypt = s->shape.mode != 'B' ? (uint32_t)(seed / 60 % 4) : 0;
+	}
 	switches = sim_chance(&r, 35);
 	for (unsigned i = 0; i < steps; i++) {
 		struct step *step = &s->step[i];

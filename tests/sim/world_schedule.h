@@ -71,6 +71,10 @@ const struct world_mode *world_mode_find(char letter);
 	F(max_in_flight)                                                                           \
 	F(complete_percent)                                                                        \
 	F(slow_percent)                                                                            \
+	F(passes)   /* some writes and verifies are compound commands */                           \
+	F(hash)	    /* 0: crc32c; else one of world_seal.c */                                      \
+	F(mac)	    /* journal_mac */                                                              \
+	F(crypt)    /* journal_crypt: 0: none; else one of world_seal.c */                         \
 	F(discards) /* 0: there are none; 1: the data device cannot; 2: it forgets */              \
 	F(looks)    /* crash states per look */
 
