@@ -16,6 +16,8 @@ const char *print_kind_name(enum ti_check_kind kind)
 		return "data_unreadable";
 	case TI_CHECK_TAG_UNREADABLE:
 		return "tag_unreadable";
+	case TI_CHECK_DISCARDED:
+		return "discarded";
 	case TI_CHECK_UNSETTLED:
 		return "unsettled";
 	case TI_CHECK_KINDS:
@@ -47,7 +49,8 @@ const char *print_seq_name(uint8_t seq)
 bool print_check_is_clean(const struct report_check *report)
 {
 	for (int i = 0; i < TI_CHECK_KINDS; i++) {
-		if (report->result->bad_sectors[i])
+		/* Discarded blocks that are allowed are in no range. */
+		if (report->result->ranges[i])
 			return false;
 	}
 	return report->complete;

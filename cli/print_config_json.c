@@ -86,9 +86,8 @@ void print_config_show_json(const struct report_config_show *r)
 	struct json_object *list = json_object_new_array();
 
 	for (size_t i = 0; ti_config_key(i); i++) {
-		/* Shown by the row in front of it, or by nothing. */
-		if (ti_config_key(i)->kind != TI_KIND_PLACE_FILE &&
-		    ti_config_key(i)->kind != TI_KIND_LATER)
+		/* Shown by the row in front of it. */
+		if (ti_config_key(i)->kind != TI_KIND_PLACE_FILE)
 			json_object_array_add(list, one_value(r, i));
 	}
 	add_text(top, "config_string", r->config_string);

@@ -148,6 +148,8 @@ static const char *kind_text(enum ti_check_kind kind)
 		return "data device unreadable";
 	case TI_CHECK_TAG_UNREADABLE:
 		return "tag unreadable";
+	case TI_CHECK_DISCARDED:
+		return "discarded";
 	case TI_CHECK_UNSETTLED:
 		return "tag still to be recalculated";
 	case TI_CHECK_KINDS:
@@ -181,7 +183,12 @@ static void check_ranges(const struct ti_check_report *c)
 static void check_counts(const struct ti_check_report *c)
 {
 	for (int kind = 0; kind < TI_CHECK_KINDS; kind++) {
-		if (c->bad_sectors[kind])
+		if (c->bad_sectors[kind] && c->ranges[kind] == 0)
+			printf("%s: %" PRIu64 " %s (%s)\n", kind_text((enum ti_check_kind)kind),
+			       c->bad_sectors[kind],
+			       c->bad_sectors[kind] == 1 ? "sector" : "sectors",
+			       units_size(c->bad_sectors[kind] * TI_SECTOR_BYTES).text);
+		else if (c->bad_sectors[kind])
 			printf("%s: %" PRIu64 " %s (%s) in %" PRIu64 " %s\n",
 			       kind_text((enum ti_check_kind)kind), c->bad_sectors[kind],
 			       c->bad_sectors[kind] == 1 ? "sector" : "sectors",
@@ -204,8 +211,9 @@ static void check(const struct report_check *r)
 		printf("stopped after %" PRIu64 " of %" PRIu64 " sectors\n", c->checked_sectors,
 		       r->geo->provided_sectors);
 	else if (print_check_is_clean(r))
-		printf("clean: all %" PRIu64 " sectors (%s) match their tags\n", c->checked_sectors,
-		       units_size(c->checked_sectors * TI_SECTOR_BYTES).text);
+		printf("clean: all %" PRIu64 " sectors (%s) match their tags%s\n",
+		       c->checked_sectors, units_size(c->checked_sectors * TI_SECTOR_BYTES).text,
+		       c->bad_sectors[TI_CHECK_DISCARDED] ? " or are discarded" : "");
 	else
 		printf("checked all %" PRIu64 " sectors (%s)\n", c->checked_sectors,
 		       units_size(c->checked_sectors * TI_SECTOR_BYTES).text);

@@ -32,6 +32,7 @@ struct options {
 	bool json;
 	bool batch_mode;
 	bool replay;
+	bool allow_discards;
 	bool verbose;
 };
 
@@ -46,6 +47,8 @@ static const struct syntax_option option_rows[] = {
 	  INT64_MAX / TI_SECTOR_BYTES, "sector of META where the superblock is", "0" },
 	{ "max-ranges", 0, "N", SYNTAX_NUMBER, offsetof(struct options, max_ranges), 0, RANGES_MAX,
 	  "list at most N ranges; all are counted", "100" },
+	{ "allow-discards", 0, NULL, SYNTAX_FLAG, offsetof(struct options, allow_discards), 0, 0,
+	  "discarded blocks are no difference", NULL },
 	{ "replay", 0, NULL, SYNTAX_FLAG, offsetof(struct options, replay), 0, 0,
 	  "replay and erase the journal first: this writes", NULL },
 	{ "json", 'j', NULL, SYNTAX_FLAG, offsetof(struct options, json), 0, 0,
@@ -184,7 +187,8 @@ static int check(const struct options *options, const struct keyed *keyed,
 	struct ti_superblock sb;
 	struct ti_geometry geo;
 	struct ti_check_options check_options = { .hash = keyed->hash,
-						  .hash_key = keyed->hash_key };
+						  .hash_key = keyed->hash_key,
+						  .allow_discards = options->allow_discards };
 	struct ti_check_report result = { .list_max = (size_t)options->max_ranges };
 	const struct ti_store_found store = leftover_find(options->meta, options->start_sector);
 	struct report_check report = {

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "sweep.h"
+#include "tag_cache.h"
 
 /* The first step from a chunk towards its unreadable blocks. */
 #define PIECE_BYTES ((size_t)64 << 10)
@@ -32,6 +33,7 @@
 #define GOOD UINT8_MAX
 
 struct check {
+	bool allow_discards;
 	struct ti_queue *q;
 	const struct ti_geometry *geo;
 	struct ti_hash hash;
@@ -143,8 +145,9 @@ static void compare_blocks(struct check *c, const struct ti_sweep_chunk *chunk)
 		if (c->verdict[i] != GOOD ||
 		    ti_secret_equal(found, c->expected + i * tag_size, tag_size))
 			continue;
-		c->verdict[i] =
-			all_zero(found, tag_size) ? TI_CHECK_NEVER_WRITTEN : TI_CHECK_MISMATCH;
+		c->verdict[i] = ti_tag_is_filler(found, tag_size) ? TI_CHECK_DISCARDED
+				: all_zero(found, tag_size)	  ? TI_CHECK_NEVER_WRITTEN
+								  : TI_CHECK_MISMATCH;
 	}
 }
 
@@ -182,8 +185,11 @@ static int visit(void *ctx, const struct ti_sweep_chunk *chunk)
 	compare_blocks(c, chunk);
 	doubt(c, chunk);
 	for (size_t i = 0; i < chunk->blocks; i++) {
-		if (c->verdict[i] != GOOD &&
-		    !(c->overlay && ti_journal_overlay_has(c->overlay, chunk->first_block + i)))
+		if (c->verdict[i] == TI_CHECK_DISCARDED && c->allow_discards)
+			c->report->bad_sectors[TI_CHECK_DISCARDED] += c->geo->sectors_per_block;
+		else if (c->verdict[i] != GOOD &&
+			 !(c->overlay &&
+			   ti_journal_overlay_has(c->overlay, chunk->first_block + i)))
 			add_bad_block(c, (enum ti_check_kind)c->verdict[i], chunk->first_block + i);
 	}
 	return 0;
@@ -193,7 +199,11 @@ int ti_check(struct ti_queue *q, const struct ti_geometry *geo,
 	     const struct ti_check_options *options, struct ti_check_report *report,
 	     struct ti_error *error)
 {
-	struct check c = { .q = q, .geo = geo, .report = report, .overlay = options->overlay };
+	struct check c = { .q = q,
+			   .geo = geo,
+			   .report = report,
+			   .overlay = options->overlay,
+			   .allow_discards = options->allow_discards };
 	const struct ti_sweep_options sweep = {
 		.kind = TI_SWEEP_VERIFY,
 		.visit = visit,

@@ -9,6 +9,7 @@
 #ifndef TI_CHECK_H
 #define TI_CHECK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,7 @@ enum ti_check_kind {
 	TI_CHECK_NEVER_WRITTEN, /* they differ and the tag is all zero, as before the first write */
 	TI_CHECK_DATA_UNREADABLE, /* the data device returned an error */
 	TI_CHECK_TAG_UNREADABLE,  /* the metadata device returned an error */
+	TI_CHECK_DISCARDED,	  /* they differ and the tag is the discard filler */
 	TI_CHECK_UNSETTLED,	  /* the tag is still to be recalculated: it says nothing */
 	TI_CHECK_KINDS,
 };
@@ -42,6 +44,8 @@ struct ti_check_options {
 	/* Blocks whose newest version is in the journal and has been verified there: what the
 	 * devices hold in their places does not count.  May be NULL. */
 	const struct ti_journal_overlay *overlay;
+	/* Discarded blocks are as good as others: they are counted, and not listed. */
+	bool allow_discards;
 	/* Blocks whose tags are still to be recalculated.  May be NULL. */
 	const struct ti_unsettled *unsettled;
 	struct ti_progress progress;

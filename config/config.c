@@ -40,6 +40,7 @@ static const char description[] =
 	"  recalculate=1          make all tags anew, once; 0: only what the pair asks for (0)\n"
 	"  legacy_recalculate=1   also with keyed tags, which the kernel refuses without it (0)\n"
 	"  recalculate_rate=MIB   per second at most, when tags are made anew (no limit)\n"
+	"  allow_discards=1       serve UNMAP, and read what was discarded (0)\n"
 	"  buffer_sectors=N       as dm-integrity's option of that name (128)\n"
 	"  backend=auto|uring|threads  how the devices are driven (auto)\n"
 	"  tcmur_cmd_time_out=S   tcmu-runner's own: log commands that take longer\n"
@@ -415,6 +416,7 @@ bool ti_config_equal(const struct ti_config *a, const struct ti_config *b)
 	       a->bitmap_flush_interval_ms == b->bitmap_flush_interval_ms &&
 	       a->sectors_per_bit == b->sectors_per_bit && a->recalculate == b->recalculate &&
 	       a->legacy_recalculate == b->legacy_recalculate &&
+	       a->allow_discards == b->allow_discards &&
 	       a->recalculate_rate == b->recalculate_rate &&
 	       a->journal_watermark == b->journal_watermark;
 }
@@ -442,6 +444,7 @@ void ti_config_options(const struct ti_config *config, struct ti_pair_options *p
 		.sectors_per_bit = (uint32_t)config->sectors_per_bit,
 		.recalculate = config->recalculate != 0,
 		.legacy_recalculate = config->legacy_recalculate != 0,
+		.allow_discards = config->allow_discards != 0,
 		.recalculate_rate = config->recalculate_rate << 20,
 	};
 }

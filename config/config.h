@@ -73,6 +73,7 @@ struct ti_config {
 	uint64_t sectors_per_bit;
 	uint64_t recalculate;	     /* 1: make all tags anew, once */
 	uint64_t legacy_recalculate; /* 1: with keyed tags, too */
+	uint64_t allow_discards;     /* 1: discards are served */
 	uint64_t recalculate_rate;   /* MiB/s */
 	uint64_t runner_time_out_s;  /* tcmu-runner's own key; accepted and not used */
 };

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
 /* Copyright (c) 2026 The tcmu-integrity authors */
-/*
- * The table.  A key that a later version will have is a row, too, so that the answer is "not yet"
- * and not "unknown".
- */
+/* The table. */
 #include "config_keys.h"
 
 #include <string.h>
@@ -175,6 +172,14 @@ static const struct ti_config_key keys[] = {
 		.about = "Without it there is no limit but that foreground I/O goes first.",
 	},
 	{
+		NUMBER("allow_discards", EVERYWHERE, allow_discards, 0, 1, "no or yes", "0"),
+		.summary = "serve UNMAP, and read what was discarded",
+		.about = "1: UNMAP and WRITE SAME with UNMAP are served. The tags of discarded "
+			 "blocks become dm-integrity's filler, the data device may forget the "
+			 "blocks. 0: there is nothing to unmap, and a block that was discarded "
+			 "with 1 is a mismatch until it is written.",
+	},
+	{
 		.name = "backend",
 		.kind = TI_KIND_WORD,
 		.where = EVERYWHERE,
@@ -210,13 +215,6 @@ static const struct ti_config_key keys[] = {
 		       "seconds", NULL),
 		.summary = "tcmu-runner's own",
 		.about = "tcmu-runner logs commands that take longer.",
-	},
-	{
-		.name = "allow_discards",
-		.kind = TI_KIND_LATER,
-		.where = EVERYWHERE,
-		.summary = "not supported yet",
-		.about = "",
 	},
 };
 
@@ -277,7 +275,7 @@ const struct ti_config_key *ti_config_nearest_key(const char *name)
 	for (size_t i = 0; i < KEYS; i++) {
 		size_t d = edit_distance(name, keys[i].name);
 
-		if (keys[i].kind != TI_KIND_LATER && d < distance && d < strlen(keys[i].name)) {
+		if (d < distance && d < strlen(keys[i].name)) {
 			distance = d;
 			nearest = &keys[i];
 		}

@@ -18,7 +18,6 @@ enum ti_config_kind {
 	TI_KIND_PLACE,	    /* a struct ti_key_source, in all ways of naming one */
 	TI_KIND_PLACE_FILE, /* the same by a path; right behind its PLACE in the table */
 	TI_KIND_PLACE_SIZE, /* its size */
-	TI_KIND_LATER,	    /* known, and not supported yet */
 };
 
 /** A value of a TI_KIND_WORD key; the last one's text is NULL. */

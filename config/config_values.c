@@ -143,10 +143,8 @@ int ti_config_set_value(const struct ti_config_key *key, const char *value, stru
 			return not_a_number(key, value, error);
 		((struct ti_key_source *)at)->size = (uint32_t)number;
 		return 0;
-	case TI_KIND_LATER:
-		break;
 	}
-	return ti_error_set(error, -EOPNOTSUPP, "%s is not supported yet; leave it out", key->name);
+	return -EINVAL; /* there is no other kind */
 }
 
 static void place_text(const struct ti_key_source *source, char *text, size_t size)
@@ -200,7 +198,6 @@ void ti_config_value_text(const struct ti_config_key *key, const struct ti_confi
 			snprintf(text, size, "%" PRIu32, source->size);
 		break;
 	case TI_KIND_PLACE_FILE: /* PLACE shows it */
-	case TI_KIND_LATER:
 		break;
 	}
 }
@@ -238,9 +235,6 @@ void ti_config_range_text(const struct ti_config_key *key, char *text, size_t si
 		break;
 	case TI_KIND_PLACE:
 		snprintf(text, size, "file:PATH, keyring:user:DESCRIPTION, credential:NAME");
-		break;
-	case TI_KIND_LATER:
-		snprintf(text, size, "none yet");
 		break;
 	}
 }

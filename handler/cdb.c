@@ -49,6 +49,7 @@ static const struct ti_row rows[] = {
 	{ 0x8e, NO_SA, 16, WRITES, "WRITE AND VERIFY(16)", ti_cmd_write_and_verify, { 0x8e, 0x16, B8, B4, 0, 0 } },
 	{ 0x8b, NO_SA, 16, WRITES, "ORWRITE(16)",        ti_cmd_or_write,        { 0x8b, 0x18, B8, B4, 0, 0 } },
 	{ 0x9c, NO_SA, 16, WRITES, "WRITE ATOMIC(16)",   ti_cmd_write_atomic,    { 0x9c, 0x18, B8, 0, 0, B2, 0, 0 } },
+	{ 0x42, NO_SA, 10, WRITES, "UNMAP",              ti_cmd_unmap,           { 0x42, 0x00, 0, 0, 0, 0, 0, B2, 0 } },
 	{ 0x34, NO_SA, 10, 0,      "PRE-FETCH(10)",      ti_cmd_pre_fetch,       { 0x34, 0x02, B4, 0, B2, 0 } },
 	{ 0x90, NO_SA, 16, 0,      "PRE-FETCH(16)",      ti_cmd_pre_fetch,       { 0x90, 0x02, B8, B4, 0, 0 } },
 
@@ -72,8 +73,6 @@ static const struct ti_row rows[] = {
 	/* tcmu-runner's core, for those who have ALUA groups. */
 	{ 0xa3, 0x0a,  12, HIDDEN, "REPORT TARGET PORT GROUPS", NULL,            { 0 } },
 	{ 0xa4, 0x0a,  12, HIDDEN, "SET TARGET PORT GROUPS", NULL,               { 0 } },
-	/* Not provisioned thinly: nothing to unmap (LBPME is 0). */
-	{ 0x42, NO_SA, 10, WRITES | HIDDEN, "UNMAP",     ti_cmd_refuse,          { 0 } },
 	/* The core forgets write errors and never ends on a LUN of more than 2^32 blocks. */
 	{ 0x04, NO_SA,  6, WRITES | HIDDEN, "FORMAT UNIT", ti_cmd_refuse,        { 0 } },
 	/* The core reads a command that it has just freed. */
@@ -174,7 +173,11 @@ int ti_cmd_refuse(const struct ti_row *row, struct ti_command *cmd)
 
 bool ti_row_is_listed(const struct ti_row *row, const struct ti_scsi_facts *facts)
 {
-	return !(row->flags & HIDDEN) && (row->run != ti_cmd_write_atomic || facts->max_atomic > 0);
+	if (row->run == ti_cmd_write_atomic && facts->max_atomic == 0)
+		return false;
+	if (row->run == ti_cmd_unmap && !facts->discards)
+		return false;
+	return !(row->flags & HIDDEN);
 }
 
 unsigned ti_count_byte(const struct ti_row *row)

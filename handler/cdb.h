@@ -31,13 +31,18 @@
 
 /** What commands need to know about the LUN.  Set at open; only `blocks` ever changes. */
 struct ti_scsi_facts {
-	uint32_t block_size;	   /* bytes: 512..TI_MAX_BLOCK_SIZE, a power of 2 */
-	uint32_t integrity_block;  /* bytes: divides block_size */
-	_Atomic uint64_t blocks;   /* the LUN's size */
-	uint32_t max_transfer;	   /* blocks, as advertised */
-	uint32_t max_write_same;   /* blocks, kept */
-	uint32_t max_verify;	   /* blocks, kept: VERIFY without data */
-	uint32_t max_atomic;	   /* blocks; 0: WRITE ATOMIC is not served */
+	uint32_t block_size;	    /* bytes: 512..TI_MAX_BLOCK_SIZE, a power of 2 */
+	uint32_t integrity_block;   /* bytes: divides block_size */
+	_Atomic uint64_t blocks;    /* the LUN's size */
+	uint32_t max_transfer;	    /* blocks, as advertised */
+	uint32_t max_write_same;    /* blocks, kept */
+	uint32_t max_verify;	    /* blocks, kept: VERIFY without data */
+	uint32_t max_atomic;	    /* blocks; 0: WRITE ATOMIC is not served */
+	bool discards;		    /* UNMAP and the like are served; the rest is for them */
+	uint32_t max_unmap;	    /* blocks of one UNMAP */
+	uint32_t unmap_granularity; /* blocks: what the data device forgets at once */
+	uint32_t unmap_alignment;   /* first block at which such a piece begins */
+	bool thin; /* the data device is a file, which has the blocks it holds only */
 	uint8_t physical_exponent; /* 2^n blocks are one physical block */
 	uint16_t lowest_aligned;   /* first LBA on a physical block's start */
 	bool solid_state;
@@ -53,6 +58,14 @@ struct ti_scsi_facts {
 	void *disk; /* ctx of these */
 	struct ti_select *mode;
 	uint64_t opened_ns; /* CLOCK_MONOTONIC */
+};
+
+/** Most descriptors of one UNMAP. */
+#define TI_MAX_UNMAP_DESCRIPTORS 256U
+
+/** How far an UNMAP has got with its descriptors. */
+struct ti_unmap {
+	unsigned next, count;
 };
 
 /** One command on its way through run(). */
@@ -75,7 +88,8 @@ struct ti_command {
 		uint64_t blocks;
 		const struct iovec *iov;
 		size_t iov_count;
-		bool detached; /* the command is answered when the request has started */
+		struct ti_unmap unmap; /* count 0: it is none */
+		bool detached;	       /* the command is answered when the request has started */
 	} request;
 };
 
@@ -188,6 +202,16 @@ int ti_check_room(struct ti_command *cmd, uint64_t bytes);
 /** The engine is to do @op, with the command's buffer.  Returns TI_STS_REQUEST. */
 int ti_ask_engine(struct ti_command *cmd, enum ti_req_op op, struct ti_extent extent);
 
+/**
+ * The next range of an UNMAP whose first one has been asked for: false if there is none.  The
+ * buffer is the initiator's and has been checked.  io path.
+ */
+bool ti_unmap_next(const struct iovec *iov, size_t iov_count, struct ti_unmap *unmap,
+		   struct ti_extent *extent);
+
+/** Answer GET LBA STATUS with what the engine has found.  Returns TCMU_STS_OK. */
+int ti_answer_lba_status(struct ti_command *cmd, uint64_t blocks, bool discarded);
+
 /* The rows' functions, by file. */
 int ti_cmd_read_write(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_write_same(const struct ti_row *row, struct ti_command *cmd);
@@ -202,6 +226,7 @@ int ti_cmd_write_and_verify(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_compare_and_write(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_or_write(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_write_atomic(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_unmap(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_get_lba_status(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_test_unit_ready(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_request_sense(const struct ti_row *row, struct ti_command *cmd);

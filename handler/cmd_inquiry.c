@@ -28,6 +28,13 @@
 #define CODE_SET_ASCII 2
 #define DESIGNATOR_T10 1
 #define DESIGNATOR_NAA 3
+/* Block Limits page, bytes 32 to 35. */
+#define UGAVALID 0x80000000U
+/* Logical Block Provisioning page, bytes 5 and 6. */
+#define LBPU	0x80
+#define LBPWS	0x40
+#define LBPWS10 0x20
+#define THIN	0x02
 
 static const char vendor[8] = "LIO-ORG "; /* fields are padded with blanks, not terminated */
 
@@ -123,6 +130,12 @@ static size_t page_limits(const struct ti_scsi_facts *facts, const char *serial,
 	page[5] = UINT8_MAX; /* longest COMPARE AND WRITE: what its CDB can say */
 	ti_put_be16(page + 6, (uint16_t)(1U << facts->physical_exponent));
 	ti_put_be32(page + 8, facts->max_transfer);
+	if (facts->discards) {
+		ti_put_be32(page + 20, facts->max_unmap);
+		ti_put_be32(page + 24, TI_MAX_UNMAP_DESCRIPTORS);
+		ti_put_be32(page + 28, facts->unmap_granularity);
+		ti_put_be32(page + 32, UGAVALID | facts->unmap_alignment);
+	}
 	ti_put_be64(page + 36, facts->max_write_same);
 	ti_put_be32(page + 44, facts->max_atomic); /* of any alignment and length */
 	return 0x3c;
@@ -136,13 +149,19 @@ static size_t page_characteristics(const struct ti_scsi_facts *facts, const char
 	return 0x3c;
 }
 
-/* Fully provisioned; nothing can be unmapped. */
+/*
+ * What a discarded block reads as is the data device's business (LBPRZ 0).  A block device does not
+ * say whether it has a block for each address, so neither do we (provisioning type 0); a file has
+ * not.
+ */
 static size_t page_provisioning(const struct ti_scsi_facts *facts, const char *serial,
 				uint8_t *page)
 {
-	(void)facts;
 	(void)serial;
-	(void)page;
+	if (facts->discards) {
+		page[5] = LBPU | LBPWS | LBPWS10;
+		page[6] = facts->thin ? THIN : 0;
+	}
 	return 4;
 }
 

@@ -65,13 +65,15 @@ int ti_cmd_write_same(const struct ti_row *row, struct ti_command *cmd)
 {
 	struct ti_extent extent = ti_cdb_extent(cmd->cdb, row->cdb_len);
 	uint8_t bits = cmd->cdb[1];
-	bool no_data = row->cdb_len == 16 && (bits & NDOB);
+	bool no_data = row->cdb_len == 16 && (bits & NDOB), unmaps = bits & UNMAP_;
 	int status;
 
 	if (bits & TI_CDB_PROTECT_MASK)
 		return ti_bad_field(cmd, 1, 7);
-	if (bits & (ANCHOR | UNMAP_ | PBDATA | LBDATA))
-		return ti_bad_field(cmd, 1, bits & ANCHOR ? 4 : bits & UNMAP_ ? 3 : 2);
+	if (bits & (ANCHOR | PBDATA | LBDATA))
+		return ti_bad_field(cmd, 1, bits & ANCHOR ? 4 : 2);
+	if (unmaps && !cmd->facts->discards)
+		return ti_bad_field(cmd, 1, 3);
 	status = ti_check_control(row, cmd);
 	if (status != TCMU_STS_OK)
 		return status;
@@ -82,14 +84,22 @@ int ti_cmd_write_same(const struct ti_row *row, struct ti_command *cmd)
 	if (status != TCMU_STS_OK)
 		return status;
 
+	if (!no_data)
+		status = ti_check_buffer(cmd, cmd->facts->block_size);
+	if (status != TCMU_STS_OK)
+		return status;
+	if (unmaps) { /* whatever the data is: LBPRZ promises nothing of it */
+		ti_ask_engine(cmd, TI_REQ_DISCARD, extent);
+		cmd->request.iov_count = 0;
+		return TI_STS_REQUEST;
+	}
 	if (no_data) {
 		ti_ask_engine(cmd, TI_REQ_WRITE_SAME, extent);
 		cmd->request.iov = &zeroes[__builtin_ctz(cmd->facts->integrity_block) - 9];
 		cmd->request.iov_count = 1;
 		return TI_STS_REQUEST;
 	}
-	status = ti_check_buffer(cmd, cmd->facts->block_size);
-	return status == TCMU_STS_OK ? ti_ask_engine(cmd, TI_REQ_WRITE_SAME, extent) : status;
+	return ti_ask_engine(cmd, TI_REQ_WRITE_SAME, extent);
 }
 
 int ti_cmd_synchronize_cache(const struct ti_row *row, struct ti_command *cmd)

@@ -9,6 +9,9 @@
 
 #include "libtcmu_common.h"
 
+/* CDB byte 1 of WRITE SAME: looked at where there are discards. */
+#define WRITE_SAME_UNMAP 0x08
+
 #define RCTD 0x80 /* byte 2: return command timeouts descriptors */
 
 enum {
@@ -104,6 +107,8 @@ static int tell_one(struct ti_command *cmd, unsigned option, bool timeouts, size
 	if (row) {
 		ti_put_be16(data + 2, row->cdb_len);
 		memcpy(data + 4, row->usage, row->cdb_len);
+		if (row->run == ti_cmd_write_same && cmd->facts->discards)
+			data[4 + 1] |= WRITE_SAME_UNMAP;
 		len += row->cdb_len;
 		if (timeouts) {
 			data[1] |= ONE_CTDP;

@@ -47,6 +47,7 @@
 struct ti_context {
 	struct ti_request request;
 	struct tcmur_cmd *cmd; /* NULL: nobody waits for it (IMMED) */
+	struct ti_unmap unmap; /* ranges that follow the request's */
 	uint32_t answer;       /* bytes that are read, if the buffer holds more, else 0 */
 	bool core;	       /* a step of a command of the core's, which completes it */
 	SLIST_ENTRY(ti_context) link;

@@ -173,8 +173,25 @@ static void fill_request(struct ti_disk *disk, struct ti_context *context,
 	request->iov_count = command->request.iov_count;
 	context->answer = 0;
 	context->core = false;
+	context->unmap = command->request.unmap;
 	if (request->op == TI_REQ_READ)
 		cut_buffer(context);
+}
+
+/* An UNMAP's next range, if this one is done and there is another. */
+static bool next_range(struct ti_disk *disk, struct ti_context *context)
+{
+	uint64_t sectors = disk->facts.block_size / TI_SECTOR_BYTES;
+	struct ti_extent extent;
+
+	if (context->unmap.count == 0 || context->request.result.err != 0 ||
+	    !ti_unmap_next(context->cmd->lib_cmd->iovec, context->cmd->lib_cmd->iov_cnt,
+			   &context->unmap, &extent))
+		return false;
+	context->request.sector = extent.lba * sectors;
+	context->request.sectors = extent.blocks * sectors;
+	ti_lun_submit(disk->lun, &context->request);
+	return true;
 }
 
 /* --- before the engine is there --- */
@@ -283,12 +300,28 @@ static uint32_t bytes_before_error(const struct ti_disk *disk, const struct ti_r
 	}
 }
 
+/* What the engine has found for GET LBA STATUS goes into the initiator's buffer. */
+static struct outcome answer_extent(struct ti_disk *disk, const struct ti_context *context)
+{
+	const struct tcmulib_cmd *lib = context->cmd->lib_cmd;
+	struct ti_command command = {
+		.cdb = lib->cdb, .facts = &disk->facts, .iov = lib->iovec, .iov_count = lib->iov_cnt
+	};
+	uint64_t sectors = disk->facts.block_size / TI_SECTOR_BYTES;
+	int status = ti_answer_lba_status(&command, context->request.extent.sectors / sectors,
+					  context->request.extent.discarded);
+
+	return (struct outcome){ context->cmd, status, command.answer };
+}
+
 static struct outcome outcome_of(struct ti_disk *disk, struct ti_context *context)
 {
 	struct ti_request *request = &context->request;
 	struct outcome o = { .cmd = context->cmd, .status = TCMU_STS_OK };
 	bool named = ti_sense_may_name_block(request, disk->facts.tells_length);
 
+	if (request->result.err == 0 && request->op == TI_REQ_EXTENT)
+		return answer_extent(disk, context);
 	if (request->result.err == 0) {
 		o.answer = context->answer;
 		return o;
@@ -316,12 +349,18 @@ static void collect(struct ti_disk *disk, struct ti_request_list *finished, stru
 		    struct ti_context **own, struct outcome *own_outcome)
 {
 	struct ti_request *request;
+	bool more = false;
 
 	while (batch->count < BATCH && (request = STAILQ_FIRST(finished)) != NULL) {
 		struct ti_context *context = request->owner;
-		struct outcome outcome = outcome_of(disk, context);
+		struct outcome outcome;
 
 		STAILQ_REMOVE_HEAD(finished, link);
+		if (next_range(disk, context)) {
+			more = true;
+			continue;
+		}
+		outcome = outcome_of(disk, context);
 		if (context == &disk->own) {
 			ti_disk_flush_back(disk);
 			continue;
@@ -334,7 +373,8 @@ static void collect(struct ti_disk *disk, struct ti_request_list *finished, stru
 		}
 		put_context(disk, context);
 	}
-	if (admit_waiting(disk, batch))
+	more |= admit_waiting(disk, batch);
+	if (more)
 		ti_lun_run(disk->lun, finished);
 }
 
@@ -523,6 +563,7 @@ int ti_disk_callout(struct ti_disk *disk, struct tcmur_cmd *cmd, enum ti_req_op 
 	if (context) {
 		context->answer = 0;
 		context->core = true;
+		context->unmap = (struct ti_unmap){ 0 };
 		context->request.op = op;
 		context->request.flags = flags_for(disk, op, 0);
 		context->request.sector = offset / TI_SECTOR_BYTES;

@@ -18,6 +18,10 @@
 
 /* A WRITE SAME is to end long before an initiator's patience: 30 s, on a slow disk. */
 #define MAX_WRITE_SAME_BYTES (32U << 20)
+/* Likewise an UNMAP: so much of tags it writes at most, and so much the data device is to forget.
+ */
+#define MAX_UNMAP_TAG_BYTES (8U << 20)
+#define MAX_UNMAP_BLOCKS    (1U << 20)
 /* The core multiplies the transfer length with the block size in 32 bits, and divides by that. */
 #define MAX_TRANSFER_BYTES (1U << 30)
 
@@ -81,27 +85,52 @@ static void look_at_physical(int fd, struct ti_scsi_facts *facts)
 		facts->lowest_aligned = (uint16_t)((uint32_t)offset / facts->block_size);
 }
 
-/* Does the kernel say that the disk under @st does not rotate?  A partition's answer is its disk's.
- */
-static bool is_solid_state(const struct stat *st)
+/* What the kernel says of a block device: of itself, or a partition's of its disk.  @otherwise if
+ * it says nothing. */
+static uint64_t kernel_says(const struct stat *st, const char *what, uint64_t otherwise)
 {
-	static const char *const where[] = { "queue", "../queue" };
+	static const char *const where[] = { "", "../" };
 
 	for (size_t i = 0; i < sizeof(where) / sizeof(where[0]); i++) {
+		uint64_t value = otherwise;
 		char path[96];
 		FILE *f;
-		int c;
 
-		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s/rotational",
-			 major(st->st_rdev), minor(st->st_rdev), where[i]);
+		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s%s", major(st->st_rdev),
+			 minor(st->st_rdev), where[i], what);
 		f = fopen(path, "re");
 		if (!f)
 			continue;
-		c = fgetc(f);
+		if (fscanf(f, "%" SCNu64, &value) != 1)
+			value = otherwise;
 		fclose(f);
-		return c == '0';
+		return value;
 	}
-	return false;
+	return otherwise;
+}
+
+/*
+ * Tags are a block's own, so any block can be discarded; the data device forgets larger pieces. The
+ * limit keeps a command far below an initiator's patience.
+ */
+static void look_at_discards(const struct ti_lun *lun, const struct stat *st,
+			     struct ti_scsi_facts *facts)
+{
+	const struct ti_geometry *geo = ti_lun_geometry(lun);
+	uint64_t most = MAX_UNMAP_TAG_BYTES / geo->tag_size * geo->block_size;
+	uint64_t piece = (uint64_t)st->st_blksize, first = 0;
+
+	facts->discards = ti_lun_discards(lun);
+	facts->thin = S_ISREG(st->st_mode);
+	if (S_ISBLK(st->st_mode)) {
+		piece = kernel_says(st, "queue/discard_granularity", 0);
+		first = kernel_says(st, "discard_alignment", 0);
+	}
+	piece /= facts->block_size;
+	facts->unmap_granularity = piece > 0 && piece <= UINT32_MAX ? (uint32_t)piece : 1;
+	facts->unmap_alignment = (uint32_t)(first / facts->block_size % facts->unmap_granularity);
+	most /= facts->block_size;
+	facts->max_unmap = most < MAX_UNMAP_BLOCKS ? (uint32_t)most : MAX_UNMAP_BLOCKS;
 }
 
 static char *serial_of(void *dev)
@@ -137,10 +166,13 @@ int ti_facts_fill(struct tcmu_device *dev, const struct ti_queue *queue, const s
 	facts->max_transfer = MAX_TRANSFER_BYTES / facts->block_size;
 	if (transfer && transfer < facts->max_transfer)
 		facts->max_transfer = transfer;
-	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISBLK(st.st_mode)) {
+	if (fd < 0 || fstat(fd, &st) != 0)
+		memset(&st, 0, sizeof(st));
+	if (S_ISBLK(st.st_mode)) {
 		look_at_physical(fd, facts);
-		facts->solid_state = is_solid_state(&st);
+		facts->solid_state = kernel_says(&st, "queue/rotational", 1) == 0;
 	}
+	look_at_discards(lun, &st, facts);
 	return ti_facts_resize(facts, geo->provided_sectors,
 			       tcmu_lba_to_byte(dev, tcmu_dev_get_num_lbas(dev)), error);
 }

@@ -140,8 +140,6 @@ class Explain(CliTest):
         letters = {"defaults": "d", "profile": "p", "config_string": "s"}
         wanted = {}
         for name, key in explained().items():
-            if key["range"] == "none yet":
-                continue
             default = "none" if key["default"] is None else str(key["default"])
             wanted[name] = ("".join(letters[place] for place in key["stands_in"]), default)
         wanted["sectors_per_bit"] = ("ps", "as the pair was formatted")
@@ -162,7 +160,7 @@ class Examples(CliTest):
         text = (EXAMPLES / "integrity.conf").read_text()
         shown = dict(re.findall(r"^#([a-z_]+)=(.*)$", text, re.M))
         for name, key in explained().items():
-            if "defaults" in key["stands_in"] and key["range"] != "none yet":
+            if "defaults" in key["stands_in"]:
                 self.assertIn(name, shown)
                 if key["default"] is not None:
                     self.assertEqual(shown[name], str(key["default"]))

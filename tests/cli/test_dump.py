@@ -90,7 +90,14 @@ class Golden(DumpTest):
                                 self.dir / "c6.b.data", "--json"), DIFFERENT).json
         self.assertEqual([(r["kind"], r["first_sector"], r["length_sectors"])
                           for r in found["ranges"]],
-                         [("mismatch", 10, 20), ("mismatch", 3000, 20)])
+                         [("discarded", 10, 20), ("discarded", 3000, 20)])
+        found = self.expect(run("check", self.dir / "c6.b.meta", "--data-device",
+                                self.dir / "c6.b.data", "--json", "--allow-discards"), CLEAN).json
+        self.assertEqual((found["discarded_sectors"], found["ranges"]), (40, []))
+        found = self.expect(run("check", self.dir / "c6.b.meta", "--data-device",
+                                self.dir / "c6.b.data", "--allow-discards"), CLEAN)
+        self.assertIn("discarded: 40 sectors (20.0 KiB)\n", found.out)
+        self.assertIn("match their tags or are discarded\n", found.out)
 
     def test_dirty_bitmap(self) -> None:
         """Tags of dirty regions are neither good nor bad; dump counts the regions."""
@@ -177,7 +184,7 @@ class Facts(CliTest):
             "metadata_device", "data_device", "start_sector", "integrity", "block_size", "tag_size",
             "salted", "provided_sectors", "checked_sectors", "complete", "clean",
             "mismatch_sectors", "never_written_sectors", "data_unreadable_sectors",
-            "tag_unreadable_sectors", "unsettled_sectors", "ranges_total", "ranges_listed", "store_files",
+            "tag_unreadable_sectors", "discarded_sectors", "unsettled_sectors", "ranges_total", "ranges_listed", "store_files",
             "ranges", "seconds", "error"})
 
     def test_failures_are_objects_too(self) -> None:

@@ -52,6 +52,21 @@ static uint8_t *piece(const uint8_t *from, size_t len)
 	return p;
 }
 
+/* All ranges were looked at before the first is discarded. */
+static void check_unmap(const struct ti_command *cmd)
+{
+	struct ti_unmap unmap = cmd->request.unmap;
+	uint64_t blocks = cmd->request.blocks;
+	struct ti_extent extent;
+
+	while (ti_unmap_next(cmd->iov, cmd->iov_count, &unmap, &extent)) {
+		FUZZ_MUST(extent.blocks > 0 && extent.blocks <= BLOCKS);
+		FUZZ_MUST(extent.lba <= BLOCKS - extent.blocks);
+		blocks += extent.blocks;
+	}
+	FUZZ_MUST(unmap.count <= TI_MAX_UNMAP_DESCRIPTORS && blocks <= cmd->facts->max_unmap);
+}
+
 static void check(const struct ti_command *cmd, int status, size_t len)
 {
 	uint32_t size = cmd->facts->block_size;
@@ -62,7 +77,8 @@ static void check(const struct ti_command *cmd, int status, size_t len)
 		return;
 	FUZZ_MUST(cmd->request.blocks > 0 && cmd->request.blocks <= BLOCKS);
 	FUZZ_MUST(cmd->request.lba <= BLOCKS - cmd->request.blocks);
-	FUZZ_MUST(cmd->request.iov_count > 0);
+	FUZZ_MUST(cmd->request.iov_count > 0 || cmd->request.op == TI_REQ_DISCARD ||
+		  cmd->request.op == TI_REQ_EXTENT);
 	switch (cmd->request.op) {
 	case TI_REQ_WRITE_SAME:
 		FUZZ_MUST(cmd->request.iov != cmd->iov || len == size);
@@ -70,7 +86,11 @@ static void check(const struct ti_command *cmd, int status, size_t len)
 	case TI_REQ_COMPARE_SAME:
 		FUZZ_MUST(len == size);
 		break;
+	case TI_REQ_DISCARD:
+		check_unmap(cmd);
+		break;
 	case TI_REQ_VERIFY:
+	case TI_REQ_EXTENT:
 		break;
 	case TI_REQ_COMPARE_AND_WRITE:
 		FUZZ_MUST(len == 2 * cmd->request.blocks * size);
@@ -89,6 +109,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.max_write_same = 500,
 		.max_verify = 600,
 		.max_atomic = 100,
+		.discards = true,
+		.max_unmap = 700,
+		.unmap_granularity = 1,
 		.serial = serial,
 		.ready = ready,
 		.stats = stats,

@@ -61,6 +61,47 @@ static void compare_and_write_tells_where_it_differs(void **state)
 	assert_int_equal(ti_be32(c.sense + 3), 1000);
 }
 
+/* Several ranges, one command; and what GET LBA STATUS says of them, over the real engine. */
+static void unmap_discards_range_after_range(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t in[64 * 512], list[8 + 3 * 16] = { 0 }, status[24];
+	struct fake_command unmap = { .cdb = { 0x42, [8] = sizeof(list) },
+				      .data = list,
+				      .len = sizeof(list) };
+	const char *before = backend_option;
+	char option[64];
+
+	(void)snprintf(option, sizeof(option), "%s;allow_discards=1", before);
+	backend_option = option;
+	(void)opened(state, 1); /* one context: the ranges get by with it */
+	backend_option = before;
+	fill(in, sizeof(in), 1);
+	assert_int_equal(run_rw(f, WRITE_10, 0, 64, in), TCMU_STS_OK);
+	ti_put_be16(list + 2, 3 * 16);
+	for (unsigned n = 0; n < 3; n++) {
+		ti_put_be64(list + 8 + 16 * n, 8 + 16 * n);
+		ti_put_be32(list + 8 + 16 * n + 8, 8);
+	}
+	assert_int_equal(fake_run(f->dev, &unmap), TCMU_STS_OK);
+	for (uint8_t lba = 0; lba < 48; lba += 8) {
+		struct fake_command c = { .cdb = { 0x9e, 0x12, [9] = lba, [13] = 24 },
+					  .data = status,
+					  .len = sizeof(status) };
+
+		assert_int_equal(fake_run(f->dev, &c), TCMU_STS_OK);
+		assert_int_equal(ti_be64(status + 8), lba);
+		assert_int_equal(ti_be32(status + 16), 8);
+		assert_int_equal(status[20], lba / 8 % 2);
+	}
+	/* Whatever the file has, and no mismatch. */
+	assert_int_equal(run_rw(f, READ_10, 0, 64, in), TCMU_STS_OK);
+	/* A list with a bad range discards nothing. */
+	ti_put_be64(list + 8 + 32, UINT32_MAX);
+	assert_int_equal(fake_run(f->dev, &unmap), TCMU_STS_PASSTHROUGH_ERR);
+	assert_int_equal(unmap.sense[12], 0x21);
+}
+
 static void d_sense_changes_the_format_of_all_sense_data(void **state)
 {
 	struct fixture *f = opened(state, 0);
@@ -614,6 +655,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_written_is_read),
 		TEST(compare_and_write_tells_where_it_differs),
+		TEST(unmap_discards_range_after_range),
 		TEST(d_sense_changes_the_format_of_all_sense_data),
 		TEST(software_write_protect_stops_writes),
 		TEST(every_kind_of_cdb_may_come_first),

