@@ -27,6 +27,9 @@
 #include <unistd.h>
 
 #include <linux/falloc.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+
 #include "blockdev_waiter.h"
 #include "clock.h"
 #include "io_thread.h"
@@ -99,6 +102,17 @@ static int sync_device(int fd)
 	return err;
 }
 
+/* A device that has no command for zeroes that may be unmapped (dm-thin) may have one that says
+ * nothing of what is left.  io path */
+static int discard_plainly(int fd, const struct ti_io *io)
+{
+	uint64_t range[2] = { io->offset, io->len };
+
+	if (ioctl(fd, BLKDISCARD, range) == 0)
+		return 0;
+	return errno == ENOTTY ? -EOPNOTSUPP : -errno;
+}
+
 /* io path */
 static int discard(int fd, const struct ti_io *io)
 {
@@ -110,7 +124,7 @@ static int discard(int fd, const struct ti_io *io)
 			      ? 0
 			      : -errno;
 	} while (err == -EINTR);
-	return err;
+	return err == -EOPNOTSUPP ? discard_plainly(fd, io) : err;
 }
 
 /* io path */
