@@ -75,6 +75,15 @@ judge integrity
 assert_runner_alive
 
 if [[ -n ${LAB_SOAK:-} ]]; then
+	# The same again with discards, for the tests that are skipped without.
+	data=$(loop_dev $mib)
+	meta=$(loop_dev 16)
+	format_pair "$meta" "$data"
+	backstore discards "$data" "$meta" mode=journal allow_discards=1
+	iscsi_target discards
+	judge discards
+	iscsi_target_remove discards
+	peers+=(discards)
 	user_backstore qcow runner "$((mib << 20))" "$(image runner)"
 	fileio_backstore fileio "$(image fileio)" "$((mib << 20))"
 	block_backstore iblock "$(loop_dev $mib)"

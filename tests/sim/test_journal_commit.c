@@ -303,6 +303,39 @@ static void failed_flush_of_the_journal_is_never_forgotten(void **state)
 	sim_lun_free(l);
 }
 
+/* A flush round of somebody else's fails while the commit's own flush is under way. */
+static void commit_during_a_failed_flush_is_not_believed(void **state)
+{
+	struct sim_lun *l = sim_journal_make(4, 50);
+	struct sim_req *discard, *flush;
+
+	(void)state;
+	l->options.allow_discards = true;
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_ok(l, sim_flush(l));
+	sim_hold(l->sim, true);
+	discard = sim_discard(l, 500, 1);
+	sim_go(l);
+	sim_let(l, TI_META, TI_IO_READ);
+	(void)sim_write(l, 10, 2, 1);
+	flush = sim_flush(l);
+	sim_go(l);
+	/* The filler, and the section. */
+	assert_true(sim_complete_one(l->sim, TI_META, TI_IO_WRITE));
+	assert_true(sim_complete_one(l->sim, TI_META, TI_IO_WRITE));
+	sim_go(l);
+	assert_int_equal(sim_count(l->sim, TI_META, TI_IO_FLUSH), 2);
+	sim_fail(l, TI_META, TI_IO_FLUSH, 0, 1);
+	sim_bad(l, discard, -EIO, TI_CAUSE_META_FLUSH, 500);
+	assert_int_not_equal(flush->req.result.err, 0);
+	/* So nothing of it goes to its place. */
+	sim_forget(l);
+	sim_bad(l, sim_discard(l, 10, 2), -EIO, TI_CAUSE_META_FLUSH, 10);
+	assert_int_equal(sim_started(l, TI_DATA, TI_IO_WRITE), 0);
+	sim_reads(l, 10, 2, 1);
+	sim_lun_free(l);
+}
+
 static void sequence_number_steps_on_with_each_lap(void **state)
 {
 	struct sim_lun *l = flushed(3, 50);
@@ -563,6 +596,7 @@ int main(void)
 		cmocka_unit_test(failed_commit_fails_its_waiters_and_the_next_one_succeeds),
 		cmocka_unit_test(section_whose_commit_failed_never_changes),
 		cmocka_unit_test(failed_flush_of_the_journal_is_never_forgotten),
+		cmocka_unit_test(commit_during_a_failed_flush_is_not_believed),
 		cmocka_unit_test(sequence_number_steps_on_with_each_lap),
 		cmocka_unit_test(commit_that_wraps_is_two_writes_with_two_numbers),
 		cmocka_unit_test(flush_does_not_join_a_commit_that_has_failed_already),

@@ -78,6 +78,29 @@ static void acknowledged_write_outlives_the_process(void **state)
 	sim_lun_free(l);
 }
 
+static void discarded_block_outlives_the_process(void **state)
+{
+	struct sim_lun *l = with_store(&(struct sim_lun_options){ .lun.allow_discards = true });
+
+	(void)state;
+	sim_ok(l, sim_write(l, 0, 20, 1));
+	sim_ok(l, sim_flush(l));
+	sim_ok(l, sim_discard(l, 3, 5));
+	sim_lun_die(l);
+	sim_reads(l, 0, 3, 1);
+	sim_reads(l, 3, 5, SIM_DISCARDED);
+	sim_reads(l, 8, 12, 1);
+	sim_ok(l, sim_flush(l));
+	assert_true(sim_has_filler(l, sim_durable(l->sim, TI_META), 3));
+	assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), 8, 1));
+	/* Written again, and killed again: the filler on the device gives way. */
+	sim_ok(l, sim_write(l, 4, 2, 2));
+	sim_lun_die(l);
+	sim_reads(l, 4, 2, 2);
+	sim_reads(l, 3, 1, SIM_DISCARDED);
+	sim_lun_free(l);
+}
+
 static void first_flush_of_the_successor_covers_it(void **state)
 {
 	struct sim_lun *l = with_store(NULL);
@@ -807,6 +830,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(acknowledged_write_outlives_the_process),
+		cmocka_unit_test(discarded_block_outlives_the_process),
 		cmocka_unit_test(first_flush_of_the_successor_covers_it),
 		cmocka_unit_test(write_that_was_under_way_matches_or_says_that_it_does_not),
 		cmocka_unit_test(tag_whose_write_was_under_way_is_not_lost),
