@@ -18,6 +18,7 @@
 
 struct state {
 	uint32_t after_prefix; /* the register when the salt, if any, has gone through */
+	uint32_t clear_vectors;
 };
 
 _Static_assert(sizeof(struct state) <= TI_HASH_STATE, "the state fits");
@@ -38,15 +39,38 @@ static uint32_t feed_crc32(uint32_t reg, const void *data, size_t len)
 	return ~crc32_gzip_refl(~reg, data, len);
 }
 
+/*
+ * ISA-L's AVX-512 code leaves the vector registers' upper halves in use.  Whatever SSE instruction
+ * follows then waits for the CRC to be finished, also one that moves an iovec, so that the
+ * processor cannot begin with the next block: a fifth of the speed, measured on blocks of 512.
+ */
+static inline void clear_vectors(void)
+{
+#ifdef __x86_64__
+	__asm__ volatile("vzeroupper");
+#endif
+}
+
+static bool has_wide_vectors(void)
+{
+#ifdef __x86_64__
+	return __builtin_cpu_supports("avx");
+#else
+	return false;
+#endif
+}
+
 static int crc_init(struct ti_hash *h, const struct ti_secret *key, const uint8_t *prefix,
 		    size_t prefix_len)
 {
 	const struct crc *crc = h->ops->algorithm;
-	struct state st = { .after_prefix = crc->first };
+	struct state st = { .after_prefix = crc->first, .clear_vectors = has_wide_vectors() };
 
 	(void)key;
 	if (prefix_len)
 		st.after_prefix = crc->feed(st.after_prefix, prefix, prefix_len);
+	if (st.clear_vectors)
+		clear_vectors();
 	memcpy(h->state, &st, sizeof(st));
 	return 0;
 }
@@ -62,6 +86,8 @@ message(const struct ti_hash *h, const struct iovec *piece, size_t n, uint8_t *d
 	memcpy(&st, h->state, sizeof(st));
 	for (size_t i = 0; i < n; i++)
 		st.after_prefix = feed(st.after_prefix, piece[i].iov_base, piece[i].iov_len);
+	if (st.clear_vectors)
+		clear_vectors();
 	ti_le32_set(&le_crc, st.after_prefix ^ last);
 	memcpy(digest, &le_crc, sizeof(le_crc));
 }
