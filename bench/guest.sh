@@ -13,13 +13,13 @@
 #   bench: FLUSHES fsyncs, and flushes of: initiator's_disk data_device metadata_device
 # and for people everything else, on stderr.
 #
-# usage: guest.sh KEY=VALUE…: rounds, seconds, mib, block_size, mode, engine, profile, flushes, cells, targets
+# usage: guest.sh KEY=VALUE…: rounds, seconds, mib, block_size, mode, hash, engine, profile, flushes, cells, targets
 # (the last two are lists with commas)
 #
 # shellcheck source-path=SCRIPTDIR source=../tests/lab/lib.sh
 . "${BASH_SOURCE[0]%/*}/../tests/lab/lib.sh"
 
-declare -A option=([rounds]=7 [seconds]=1 [mib]=128 [block_size]=4096 [mode]=direct [profile]=0 [flushes]=0 [engine]=io_uring
+declare -A option=([rounds]=7 [seconds]=1 [mib]=128 [block_size]=4096 [mode]=direct [hash]=crc32c [profile]=0 [flushes]=0 [engine]=io_uring
 	[cells]=randwrite-1 [targets]=ceiling)
 for pair in "$@"; do
 	[[ -n ${option[${pair%%=*}]:-} ]] || fail "no such option: $pair"
@@ -29,6 +29,14 @@ IFS=, read -ra cells <<<"${option[cells]}"
 IFS=, read -ra targets <<<"${option[targets]}"
 jobs=$LAB_TMP/jobs.fio
 lines=$LAB_TMP/lines
+
+# The digest, as integritysetup takes it; a keyed one has its key in a file.
+key=$LAB_TMP/bench.key
+digest=(--integrity "${option[hash]}")
+if [[ ${option[hash]} == hmac-* ]]; then
+	head -c 32 /dev/urandom >"$key"
+	digest+=(--integrity-key-file "$key" --integrity-key-size 32)
+fi
 
 # --- targets ---
 
@@ -45,7 +53,7 @@ pair() {
 	local data meta
 	data=$(ram_dev)
 	meta=$(ram_dev)
-	kernel_format "$meta" "$data" --sector-size "${option[block_size]}" >&2
+	kernel_format "$meta" "$data" --sector-size "${option[block_size]}" "${digest[@]}" >&2
 	echo "$meta $data"
 }
 
@@ -56,17 +64,31 @@ plain_handler() {
 		"control=hw_block_size=${option[block_size]}"
 }
 
+# our_lun DATA META: a key is named by a profile only.
+our_lun() {
+	if [[ ${#digest[@]} == 2 ]]; then
+		backstore integrity "$1" "$2" "mode=${option[mode]}" "hash=${option[hash]}" \
+			"hw_block_size=${option[block_size]}"
+		return
+	fi
+	mkdir -p /etc/tcmu/integrity.d
+	printf '%s\n' '[lun]' "data=$1" "meta=$2" "hash=${option[hash]}" "mode=${option[mode]}" \
+		"integrity_key_file=$key" >/etc/tcmu/integrity.d/bench.conf
+	user_backstore integrity integrity $(($(provided_sectors "$2") * 512)) profile=bench \
+		"control=hw_block_size=${option[block_size]}"
+}
+
 set_up() {
 	local meta data dev
 	case $1 in
 	integrity)
 		read -r meta data < <(pair)
-		backstore integrity "$data" "$meta" "mode=${option[mode]}" "hw_block_size=${option[block_size]}"
+		our_lun "$data" "$meta"
 		;;
 	ceiling | inline | callouts | file) plain_handler "$1" ;;
 	kernel)
 		read -r meta data < <(pair)
-		dev=$(kernel_open "$meta" "$data" "${option[mode]}")
+		dev=$(kernel_open "$meta" "$data" "${option[mode]}" "${digest[@]}")
 		block_backstore kernel "$dev"
 		;;
 	bare)

@@ -100,8 +100,10 @@ int ti_cmd_compare_and_write(const struct ti_row *row, struct ti_command *cmd)
 	struct ti_extent extent = { ti_be64(cmd->cdb + 2), cmd->cdb[13] };
 	int status = check(row, cmd, extent);
 
-	if (status == TCMU_STS_OK)
-		status = ti_check_buffer(cmd, 2 * extent.blocks * cmd->facts->block_size);
+	/* More blocks than the one byte holds are a longer buffer: the CDB is to blame. */
+	if (status == TCMU_STS_OK &&
+	    ti_check_buffer(cmd, 2 * extent.blocks * cmd->facts->block_size) != TCMU_STS_OK)
+		status = ti_bad_field(cmd, 13, -1);
 	if (status != TCMU_STS_OK || extent.blocks == 0)
 		return status;
 	if (cmd->cdb[1] & TI_CDB_FUA)

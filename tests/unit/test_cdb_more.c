@@ -81,7 +81,7 @@ static void compare_and_write_has_two_buffers_in_one(void **state)
 	run(f, CDB(0x89, 0x18, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 255, 0, 0), NULL, 510 * 512);
 	expect_request(f, TI_REQ_COMPARE_AND_WRITE, TI_REQ_FUA, 7, 255);
 	run(f, CDB(0x89, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 5, 0, 0), NULL, 5 * 512);
-	expect_bad_buffer(f);
+	expect_bad_field(f, 13);
 	run(f, CDB(0x89, 0, 0, 0, 0, 0, 0, 0, 3, 0xe6, 0, 0, 0, 3, 0, 0), NULL, 6 * 512);
 	expect_out_of_range(f, 1000);
 	run(f, CDB(0x89, 0x40, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 5, 0, 0), NULL, 10 * 512);
