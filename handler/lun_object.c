@@ -209,6 +209,9 @@ static void method_call(GDBusConnection *bus, const gchar *sender, const gchar *
 		flush(lun, call);
 		return;
 	}
+	/* A scrub that was cut short comes before any other. */
+	if (!lun->restored)
+		ti_scrub_keeper_restore(lun);
 	disk = ti_service_lun_borrow(lun);
 	if (!disk) {
 		answer(call, -ENODEV, "nothing was done", "");

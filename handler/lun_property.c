@@ -164,6 +164,8 @@ static const struct {
 	{ "read_sectors", STAT(read_sectors) },
 	{ "written_sectors", STAT(written_sectors) },
 	{ "verified_sectors", STAT(verified_sectors) },
+	{ "discards", STAT(discards) },
+	{ "discarded_sectors", STAT(discarded_sectors) },
 	{ "failed_reads", STAT(failed_reads) },
 	{ "failed_writes", STAT(failed_writes) },
 	{ "failed_verifies", STAT(failed_verifies) },

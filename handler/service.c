@@ -7,6 +7,7 @@
 #include "service.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -119,6 +120,9 @@ static void take_events(struct ti_service_lun *lun)
 	if (!disk)
 		return;
 	count = ti_events_take(&disk->events, event, &lost);
+	if (lost)
+		ti_say(disk->dev, TI_LOG_WARN, "signals on D-Bus were left out count=%" PRIu64,
+		       lost);
 	for (unsigned i = 0; i < count; i++) {
 		if (event[i].type == TI_EVENT_SCRUB_ENDED) {
 			lun->ended = (uint64_t)(g_get_real_time() / G_USEC_PER_SEC);

@@ -4,8 +4,9 @@
  * The handler's service on the system bus; dbus/org.tcmu_integrity1.xml says what it offers.
  *
  * All of it runs in the runner's main thread, in the default main context, where the runner's own
- * D-Bus service runs.  Nothing here waits for a device, a file or the bus, and the lock of a disk
- * is held no longer than a copy takes.
+ * D-Bus service runs.  Nothing here waits for a device or the bus, and the lock of a disk is held
+ * no longer than a copy takes.  One small file is read for each LUN when it has started; files are
+ * written by another thread.
  *
  * If there is no bus, or the name cannot be had, one line in the log says so, and the LUNs are
  * served all the same.  Nothing of it begins before the main loop runs.

@@ -4,7 +4,7 @@
 #
 # A scrub goes on where it was after tcmu-runner was killed, and keeps what it had found; one that was stopped
 # waits to be started; a bus name that somebody else has costs one line in the log and nothing else.
-# lab: timeout=240
+# lab: timeout=480
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
 # shellcheck source-path=SCRIPTDIR source=lib-scsi.sh

@@ -4,7 +4,7 @@
 #
 # A scrub finds a block that has decayed while the LUN is served; status, LOG SENSE, a signal, the log and the
 # metrics tell of it; what cannot be answered is refused with one sentence.
-# lab: timeout=240
+# lab: timeout=480
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
 # shellcheck source-path=SCRIPTDIR source=lib-scsi.sh
