@@ -65,19 +65,10 @@ static void examine_targetcli(struct doctor *doctor)
 
 /* ---- tcmu-runner ---- */
 
-/* "1.5" of "1.5.4": what handlers depend on. */
-static size_t release_length(const char *version)
-{
-	const char *dot = strchr(version, '.');
-
-	return dot ? (size_t)(dot - version) + 1 + strcspn(dot + 1, ".-") : strlen(version);
-}
-
+/* The handler refuses any other than its own; see abi.h there. */
 static void judge_version(struct doctor *doctor, const char *version)
 {
-	size_t release = release_length(TI_TCMU_VERSION);
-
-	if (release_length(version) == release && !strncmp(version, TI_TCMU_VERSION, release))
+	if (!strcmp(version, TI_TCMU_VERSION))
 		doctor_add(doctor, "tcmu_runner_version", FINDING_OK,
 			   "tcmu-runner %s is installed, and the handler is built for %s", version,
 			   TI_TCMU_VERSION);

@@ -39,7 +39,7 @@ function(tcmu_runner_find_tree)
 		string(REGEX MATCH "[0-9]+\\.[0-9.]+" installed "${line}")
 		if(installed AND NOT installed VERSION_EQUAL version)
 			message(WARNING "The headers are tcmu-runner ${version}'s, but ${installed} is "
-				"installed: the handler will refuse to work with it or misbehave.")
+				"installed: the handler will refuse to work with it.")
 		endif()
 	endif()
 	message(STATUS "Found tcmu-runner's headers ${version}")

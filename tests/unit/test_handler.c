@@ -67,6 +67,24 @@ static void another_libtcmu_is_refused(void **state)
 	assert_int_equal(ti_abi_check_file("/nonexistent/libtcmu.so.2.2", &error), -ELIBBAD);
 }
 
+/* Releases from 1.5.0 to 1.6.2 have the same library, and not the same structs. */
+static void another_version_of_the_runner_is_refused(void **state)
+{
+	static const char good[] = "usage\0" TI_TCMU_VERSION, longer[] = "1" TI_TCMU_VERSION;
+	static const char patch[] = TI_TCMU_VERSION ".1\0tcmu-runner %s",
+			  part[] = "2." TI_TCMU_VERSION;
+
+	(void)state;
+	assert_true(ti_abi_names_version(good, sizeof(good)));
+	assert_true(ti_abi_names_version(TI_TCMU_VERSION, sizeof(TI_TCMU_VERSION)));
+	assert_false(ti_abi_names_version(good, sizeof(good) - 1)); /* it does not end here */
+	assert_false(ti_abi_names_version(longer, sizeof(longer)));
+	assert_false(ti_abi_names_version(patch, sizeof(patch)));
+	assert_false(ti_abi_names_version(part, sizeof(part)));
+	assert_false(ti_abi_names_version("1.6.2", sizeof("1.6.2")));
+	assert_false(ti_abi_names_version("", 0));
+}
+
 static void checked(const char *cfgstring, const char *part)
 {
 	char *reason = NULL;
@@ -285,6 +303,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(it_registers_itself),
 		TEST(another_libtcmu_is_refused),
+		cmocka_unit_test(another_version_of_the_runner_is_refused),
 		TEST(check_config_finds_what_open_would),
 		TEST(open_refuses_what_cannot_be_served),
 		TEST(a_second_opener_is_told_who_holds_the_pair),
