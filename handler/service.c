@@ -161,36 +161,73 @@ static gboolean woken(gint fd, GIOCondition condition, gpointer data)
 
 /* ---- the bus ---- */
 
-static void bus_acquired(GDBusConnection *bus, const gchar *name, gpointer data)
+static void no_name(const char *why)
+{
+	ti_say(NULL, TI_LOG_WARN,
+	       "the bus name " TI_SERVICE_NAME " cannot be had (%s): LUNs are served, but "
+	       "'tcmu-integrity status', scrub and metrics do not reach them",
+	       why);
+}
+
+static void name_lost(GDBusConnection *bus, const gchar *name, gpointer data)
+{
+	(void)name;
+	(void)data;
+	no_name(g_dbus_connection_is_closed(bus) ? "no connection to the system bus"
+						 : "refused, or somebody has it");
+}
+
+static void connected(GObject *source, GAsyncResult *result, gpointer data)
 {
 	struct service *s = data;
+	g_autoptr(GError) error = NULL;
 	g_autoptr(GPtrArray) luns = NULL;
+	GDBusConnection *bus = g_dbus_connection_new_for_address_finish(result, &error);
 
-	(void)name;
-	/* A bus that goes away must not take the LUNs with it, as GLib would have it. */
-	g_dbus_connection_set_exit_on_close(bus, FALSE);
-	if (s->manager)
+	(void)source;
+	if (!bus) {
+		no_name(error->message);
 		return;
+	}
 	s->manager = g_dbus_object_manager_server_new(TI_SERVICE_PATH);
 	luns = all_luns(s);
 	for (guint i = 0; i < luns->len; i++)
 		export(s, g_ptr_array_index(luns, i));
 	g_dbus_object_manager_server_set_connection(s->manager, bus);
+	g_bus_own_name_on_connection(bus, TI_SERVICE_NAME, G_BUS_NAME_OWNER_FLAGS_NONE, NULL,
+				     name_lost, s, NULL);
 }
 
-static void name_lost(GDBusConnection *bus, const gchar *name, gpointer data)
+/* A bus that goes away must not take the LUNs with it, as GLib would have it. */
+static void outlive_bus(GObject *source, GAsyncResult *result, gpointer data)
 {
+	g_autoptr(GDBusConnection) bus = g_bus_get_finish(result, NULL);
+
+	(void)source;
 	(void)data;
-	ti_say(NULL, TI_LOG_WARN,
-	       "the bus name %s cannot be had (%s): LUNs are served, but 'tcmu-integrity status', "
-	       "scrub and metrics do not reach them",
-	       name, bus ? "refused, or somebody has it" : "no connection to the system bus");
+	if (bus)
+		g_dbus_connection_set_exit_on_close(bus, FALSE);
 }
 
-static gboolean own_name(gpointer data)
+/*
+ * Not on the runner's own connection.  dbus-daemon lets a message pass that may go to any of the
+ * names of the connection that receives it; the runner's policy lets everybody talk to its name,
+ * and so everybody could talk to ours.
+ */
+static gboolean connect_bus(gpointer data)
 {
-	g_bus_own_name(G_BUS_TYPE_SYSTEM, TI_SERVICE_NAME, G_BUS_NAME_OWNER_FLAGS_NONE,
-		       bus_acquired, NULL, name_lost, data, NULL);
+	g_autoptr(GError) error = NULL;
+	g_autofree char *address = g_dbus_address_get_for_bus_sync(G_BUS_TYPE_SYSTEM, NULL, &error);
+
+	g_bus_get(G_BUS_TYPE_SYSTEM, NULL, outlive_bus, NULL);
+	if (address)
+		g_dbus_connection_new_for_address(
+			address,
+			G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT |
+				G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION,
+			NULL, NULL, connected, data);
+	else
+		no_name(error->message);
 	return G_SOURCE_REMOVE;
 }
 
@@ -212,7 +249,7 @@ void ti_service_start(void)
 		       strerror(errno));
 	else
 		g_unix_fd_add(s->fd, G_IO_IN, woken, s);
-	g_idle_add(own_name, s);
+	g_idle_add(connect_bus, s);
 	the_service = s;
 }
 
@@ -223,6 +260,8 @@ void ti_service_add(struct ti_disk *disk)
 
 	if (!s)
 		return;
+	/* One of this name that was closed just now has its path no longer. */
+	forget_gone(s);
 	lun = ti_service_lun_new(disk);
 	g_mutex_lock(&s->lock);
 	g_ptr_array_add(s->luns, lun);

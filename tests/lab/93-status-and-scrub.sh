@@ -127,6 +127,13 @@ gdbus call --system --dest org.tcmu_integrity1 \
 say 'not root'
 complaint=$(setpriv --reuid=65534 --clear-groups "$cli" status 2>&1 || :)
 assert_match "$complaint" 'only root may ask'
+for method in ScrubStart ScrubStop Recalculate Flush; do
+	[[ $method == ScrubStop || $method == Flush ]] && options=() || options=('{}')
+	complaint=$(assert_fails setpriv --reuid=65534 --clear-groups gdbus call --system --dest org.tcmu_integrity1 \
+		--object-path "/org/tcmu_integrity1/lun/${name//-/_2d}" \
+		--method "org.tcmu_integrity1.Lun.$method" "${options[@]}" 2>&1)
+	assert_match "$complaint" AccessDenied "$method"
+done
 
 say 'a LUN that goes'
 logout disk

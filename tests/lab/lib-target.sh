@@ -35,9 +35,9 @@ backstore_name() {
 start_dbus() {
 	[[ ! -S /run/dbus/system_bus_socket ]] || return 0
 	mkdir -p /run/dbus
-	# Where an installation puts it is the host's; this is the overlay's.
+	# Where an installation puts it: it counts that tcmu-runner's own policy, in /etc, is read after it.
 	[[ $LAB_MODE != guest ]] ||
-		install -D -m 644 -t /etc/dbus-1/system.d "$LAB_SOURCE/handler/dbus/org.tcmu_integrity1.conf"
+		install -D -m 644 -t /usr/share/dbus-1/system.d "$LAB_SOURCE/handler/dbus/org.tcmu_integrity1.conf"
 	dbus-daemon --system --fork --print-pid=3 --nopidfile 3>"$LAB_TMP/dbus.pid"
 	at_end stop_dbus
 }
