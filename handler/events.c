@@ -43,9 +43,10 @@ void ti_events_poke(struct ti_events *e)
 void ti_events_put(void *events, const struct ti_event *event)
 {
 	struct ti_events *e = events;
+	unsigned room = event->type == TI_EVENT_MISMATCH ? TI_EVENTS_MISMATCHES : TI_EVENTS;
 
 	pthread_mutex_lock(&e->lock);
-	if (e->count == TI_EVENTS)
+	if (e->count >= room)
 		e->lost++;
 	else
 		e->ring[(e->first + e->count++) % TI_EVENTS] = *event;

@@ -4,7 +4,8 @@
  * The way of events out of the engine: a ring of bounded size, and an eventfd that says "look".
  *
  * The engine puts in from the I/O path: nothing is allocated, and the lock is held for a copy of
- * some bytes on both sides.  When the ring is full the newest are lost and counted.  The main
+ * some bytes on both sides.  When the ring is full the newest are lost and counted.  Mismatches, of
+ * which there may be any number, leave some places to the others, of which there are few.  The main
  * thread takes out.
  */
 #ifndef TI_EVENTS_H
@@ -15,6 +16,8 @@
 #include "event.h"
 
 #define TI_EVENTS 64U
+/** As many of them may be mismatches. */
+#define TI_EVENTS_MISMATCHES 56U
 
 struct ti_events {
 	pthread_mutex_t lock; /* the innermost: nothing is called while it is held */

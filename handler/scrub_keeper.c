@@ -139,13 +139,16 @@ void ti_scrub_keeper_restore(struct ti_service_lun *lun)
 		       TI_SCRUB_STATE_DIR, lun->escaped);
 	if (err)
 		goto out;
-	lun->started = saved.started;
-	lun->ended = saved.ended;
 	running = saved.report.state == TI_SCRUB_RUNNING;
 	if (running)
 		saved.report.state = TI_SCRUB_STOPPED;
+	/* Refused when one has been started meanwhile: then it is that one's times that count. */
 	err = ti_disk_scrub_restore(disk, &saved.report);
-	if (!err && running)
+	if (err)
+		goto out;
+	lun->started = saved.started;
+	lun->ended = saved.ended;
+	if (running)
 		ti_disk_scrub_start(disk, true, saved.report.rate_limit);
 out:
 	ti_service_lun_give_back(lun);

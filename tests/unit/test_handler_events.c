@@ -75,15 +75,37 @@ static void full_ring_loses_the_newest_and_counts_them(void **state)
 
 	(void)state;
 	assert_int_equal(ti_events_init(&e), 0);
-	for (uint64_t i = 0; i < TI_EVENTS + 5; i++)
+	for (uint64_t i = 0; i < TI_EVENTS_MISMATCHES + 5; i++)
 		put(&e, i);
-	assert_int_equal(ti_events_take(&e, out, &lost), TI_EVENTS);
+	assert_int_equal(ti_events_take(&e, out, &lost), TI_EVENTS_MISMATCHES);
 	assert_int_equal(lost, 5);
 	assert_int_equal(out[0].sector, 0);
-	assert_int_equal(out[TI_EVENTS - 1].sector, TI_EVENTS - 1);
+	assert_int_equal(out[TI_EVENTS_MISMATCHES - 1].sector, TI_EVENTS_MISMATCHES - 1);
 	put(&e, 9);
 	assert_int_equal(ti_events_take(&e, out, &lost), 1);
 	assert_int_equal(lost, 0);
+	ti_events_destroy(&e);
+}
+
+static void mismatches_do_not_crowd_out_the_end_of_a_scrub(void **state)
+{
+	const struct ti_event end = { .type = TI_EVENT_SCRUB_ENDED };
+	struct ti_event out[TI_EVENTS];
+	struct ti_events e;
+	uint64_t lost;
+
+	(void)state;
+	assert_int_equal(ti_events_init(&e), 0);
+	for (uint64_t i = 0; i < 1000; i++)
+		put(&e, i);
+	for (unsigned i = 0; i < TI_EVENTS - TI_EVENTS_MISMATCHES + 1; i++)
+		ti_events_put(&e, &end);
+	put(&e, 1);
+	assert_int_equal(ti_events_take(&e, out, &lost), TI_EVENTS);
+	assert_int_equal(lost, 1000 - TI_EVENTS_MISMATCHES + 2);
+	for (unsigned i = 0; i < TI_EVENTS; i++)
+		assert_int_equal(out[i].type, i < TI_EVENTS_MISMATCHES ? TI_EVENT_MISMATCH
+								       : TI_EVENT_SCRUB_ENDED);
 	ti_events_destroy(&e);
 }
 
@@ -295,6 +317,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(events_come_out_in_order_and_wake_whoever_looks),
 		cmocka_unit_test(full_ring_loses_the_newest_and_counts_them),
+		cmocka_unit_test(mismatches_do_not_crowd_out_the_end_of_a_scrub),
 		cmocka_unit_test(every_flush_is_measured_where_the_clock_is_cheap),
 		cmocka_unit_test(dear_clock_is_looked_at_for_one_in_sixteen),
 		cmocka_unit_test(every_duration_has_its_bucket),
