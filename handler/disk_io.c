@@ -80,7 +80,7 @@ static void undo_disguise(struct tcmur_cmd *cmd)
 /* Not for the core to do. */
 static void complete(struct ti_disk *disk, const struct outcome *o)
 {
-	if (o->answer > 0)
+	if (o->answer > 0 && ti_short_answer_possible(&disk->short_answer))
 		ti_short_answer_complete(&disk->short_answer, disk->dev, o->cmd, o->status,
 					 o->answer);
 	else

@@ -3,9 +3,10 @@
 /*
  * Keeping a scrub over the end of the process: what is written down when, and what is made of it.
  *
- * The file is written when a scrub begins and ends, and every few seconds in between, by a thread
- * of its own: it may lie on this very LUN.  For the same reason a close writes nothing: the next
- * process goes on from the last file, and does some seconds' work again.
+ * The file is read when the LUN is ready, and written when a scrub begins and ends and every few
+ * seconds in between, by a thread of GLib's: it may lie on this very LUN, or on a disk that hangs.
+ * For the same reason a close writes nothing: the next process goes on from the last file, and does
+ * some seconds' work again.
  */
 #include "service_lun.h"
 
@@ -119,37 +120,77 @@ void ti_scrub_keeper_save(struct ti_service_lun *lun)
 
 /* ---- reading ---- */
 
-void ti_scrub_keeper_restore(struct ti_service_lun *lun)
+/* What was read becomes the LUN's last scrub.  The disk is borrowed. */
+static void take_up(struct ti_service_lun *lun, struct ti_disk *disk, struct ti_scrub_saved *saved)
 {
-	struct ti_disk *disk = ti_service_lun_borrow(lun);
-	struct ti_scrub_saved saved = { 0 };
-	bool running;
-	int err;
+	bool running = saved->report.state == TI_SCRUB_RUNNING;
 
-	if (!disk)
+	if (running)
+		saved->report.state = TI_SCRUB_STOPPED;
+	/* Refused when one has been started meanwhile: then it is that one's times that count. */
+	if (ti_disk_scrub_restore(disk, &saved->report))
 		return;
-	if (ti_disk_state(disk) != TI_DISK_READY)
-		goto out;
+	lun->started = saved->started;
+	lun->ended = saved->ended;
+	if (running)
+		ti_disk_scrub_start(disk, true, saved->report.rate_limit);
+}
+
+static void was_read(GObject *source, GAsyncResult *result, gpointer data)
+{
+	struct ti_service_lun *lun = data;
+	struct job *job = g_task_get_task_data(G_TASK(result));
+	gssize err = g_task_propagate_int(G_TASK(result), NULL);
+	struct ti_disk *disk = ti_service_lun_borrow(lun);
+
+	(void)source;
 	lun->restored = true;
-	saved.pair = ti_disk_fingerprint(disk);
-	err = ti_scrub_state_load(TI_SCRUB_STATE_DIR, lun->escaped, &saved);
 	if (err == -EINVAL)
-		ti_say(disk->dev, TI_LOG_WARN,
+		ti_say(NULL, TI_LOG_WARN,
 		       "what is known of the last scrub cannot be read file=%s/%s.state",
 		       TI_SCRUB_STATE_DIR, lun->escaped);
-	if (err)
-		goto out;
-	running = saved.report.state == TI_SCRUB_RUNNING;
-	if (running)
-		saved.report.state = TI_SCRUB_STOPPED;
-	/* Refused when one has been started meanwhile: then it is that one's times that count. */
-	err = ti_disk_scrub_restore(disk, &saved.report);
-	if (err)
-		goto out;
-	lun->started = saved.started;
-	lun->ended = saved.ended;
-	if (running)
-		ti_disk_scrub_start(disk, true, saved.report.rate_limit);
-out:
+	if (disk) {
+		if (!err)
+			take_up(lun, disk, &job->saved);
+		/* One that runs now is to be written down. */
+		ti_events_poke(&disk->events);
+		ti_service_lun_give_back(lun);
+	}
+	ti_service_lun_unref(lun);
+}
+
+static void read_job(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+{
+	struct job *job = data;
+
+	(void)source;
+	(void)cancellable;
+	g_task_return_int(task,
+			  ti_scrub_state_load(TI_SCRUB_STATE_DIR, job->lun->escaped, &job->saved));
+}
+
+void ti_scrub_keeper_restore(struct ti_service_lun *lun)
+{
+	struct ti_disk *disk;
+	struct job *job;
+	GTask *task;
+
+	if (lun->restoring)
+		return;
+	disk = ti_service_lun_borrow(lun);
+	if (!disk)
+		return;
+	lun->restoring = ti_disk_state(disk) == TI_DISK_READY;
+	if (!lun->restoring) {
+		ti_service_lun_give_back(lun);
+		return;
+	}
+	job = g_new0(struct job, 1);
+	job->lun = ti_service_lun_ref(lun);
+	job->saved.pair = ti_disk_fingerprint(disk);
 	ti_service_lun_give_back(lun);
+	task = g_task_new(NULL, NULL, was_read, ti_service_lun_ref(lun));
+	g_task_set_task_data(task, job, free_job);
+	g_task_run_in_thread(task, read_job);
+	g_object_unref(task);
 }

@@ -135,8 +135,7 @@ static void take_events(struct ti_service_lun *lun)
 	ti_service_lun_give_back(lun);
 	if (flushed)
 		ti_lun_object_flushed(lun, &result);
-	if (!lun->restored)
-		ti_scrub_keeper_restore(lun);
+	ti_scrub_keeper_restore(lun);
 	if (ended)
 		ti_scrub_keeper_save(lun);
 }

@@ -30,7 +30,7 @@ struct ti_service_lun {
 	GDBusObjectSkeleton *object; /* NULL: not on the bus */
 	GDBusInterfaceSkeleton *skeleton;
 	GPtrArray *flush_now, *flush_next; /* method invocations that wait */
-	bool restored;			   /* what an earlier process knew of a scrub */
+	bool restoring, restored;	   /* what an earlier process knew of a scrub */
 	bool saving;			   /* a file is being written */
 	bool save_again;
 	uint64_t started, ended; /* of the scrub; seconds since 1970 */
@@ -62,7 +62,8 @@ void ti_lun_object_signal(struct ti_service_lun *lun, struct ti_disk *disk,
 
 /* scrub_keeper.c */
 
-/** The disk is ready: let it know of the last scrub, and go on with one that was cut short. */
+/** If the disk is ready: let it know of the last scrub, and go on with one that was cut short, when
+ *  a thread of GLib's has read what is known of it.  Does that once. */
 void ti_scrub_keeper_restore(struct ti_service_lun *lun);
 
 /** Write down where the scrub is, in a thread of GLib's. */
