@@ -79,12 +79,15 @@ static bool is_defaults_file(const struct options *options, const char *path)
 	       !strcmp(base ? base + 1 : path, strrchr(TI_DEFAULTS_FILE, '/') + 1);
 }
 
-/* As targetcli's cfgstring=, which leaves the prefix away, or whole. */
-static void whole_string(const char *word, char *out, size_t size)
+/* As targetcli's cfgstring=, which leaves the prefix away, or whole.  The caller's to free. */
+static char *whole_string(const char *word)
 {
 	bool has_prefix = !strncmp(word, TI_CONFIG_PREFIX, strlen(TI_CONFIG_PREFIX));
+	char *whole;
 
-	snprintf(out, size, "%s%s", has_prefix ? "" : TI_CONFIG_PREFIX, word);
+	if (asprintf(&whole, "%s%s", has_prefix ? "" : TI_CONFIG_PREFIX, word) < 0)
+		abort();
+	return whole;
 }
 
 static void look_at(const struct options *options, const char *what, struct items *items)
@@ -93,7 +96,6 @@ static void look_at(const struct options *options, const char *what, struct item
 	struct config_item *item = &items->item[items->count++];
 	struct ti_error error = { 0 };
 	struct ti_config config;
-	char string[1024];
 	enum ti_config_layer layer = TI_LAYER_STRING;
 
 	item->what = what;
@@ -101,7 +103,8 @@ static void look_at(const struct options *options, const char *what, struct item
 	if (!item->trace)
 		abort();
 	if (is_string(what)) {
-		whole_string(what, string, sizeof(string));
+		cli_cleanup_free char *string = whole_string(what);
+
 		ti_config_parse_at(&paths, string, &config, item->trace, &error);
 	} else {
 		layer = is_defaults_file(options, what) ? TI_LAYER_DEFAULTS : TI_LAYER_PROFILE;
@@ -116,15 +119,18 @@ static int check(const struct options *options, const struct printer *print)
 	struct report_config_check report = { 0 };
 	struct config_files files = { 0 };
 	struct items items = { 0 };
-	int status = CLI_CLEAN;
+	struct ti_error error = { 0 };
 	int err = 0;
 
 	if (!options->word[1])
 		err = config_files_find(options->defaults, options->profiles, &files);
 	if (err) {
-		cli_complain("the directory %s cannot be read: %s", options->profiles,
+		ti_error_set(&error, err, "the directory %s cannot be read: %s", options->profiles,
 			     strerror(-err));
-		status = CLI_REFUSED;
+		cli_complain_error(&error);
+		print->failure(&error);
+		config_files_free(&files);
+		return CLI_REFUSED;
 	}
 	items.item = calloc(files.count + MAX_WORDS, sizeof(*items.item));
 	if (!items.item)
@@ -137,11 +143,9 @@ static int check(const struct options *options, const struct printer *print)
 	report.count = items.count;
 	report.bad = items.bad;
 	print->config_check(&report);
-	if (!status && items.bad)
-		status = CLI_DIFFERENT;
 	free_items(&items);
 	config_files_free(&files);
-	return status;
+	return report.bad ? CLI_DIFFERENT : CLI_CLEAN;
 }
 
 /* ---- the others ---- */
@@ -153,13 +157,13 @@ static int show(const struct options *options, const struct printer *print)
 	struct report_config_show report = { .trace = trace };
 	struct ti_error error = { 0 };
 	struct ti_config config;
-	char string[1024];
+	cli_cleanup_free char *string = NULL;
 
 	if (!options->word[1] || options->word[2])
 		return syntax_complain(syntax.verb, "show takes one config string");
 	if (!trace)
 		abort();
-	whole_string(options->word[1], string, sizeof(string));
+	string = whole_string(options->word[1]);
 	report.config_string = string;
 	report.config = &config;
 	if (ti_config_parse_at(&paths, string, &config, trace, &error)) {

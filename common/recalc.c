@@ -406,7 +406,7 @@ int ti_recalc_open(struct ti_lun *lun, struct ti_error *error)
 int ti_lun_recalculate(struct ti_lun *lun, uint64_t rate)
 {
 	struct ti_recalc *r = &lun->recalc;
-	struct ti_error error;
+	struct ti_error error = { 0 };
 
 	if (lun->read_only)
 		return -EROFS;

@@ -61,6 +61,19 @@ class Files(CliTest):
         self.assertEqual([item["problems_total"] for item in facts["checked"]], [2, 1, 0])
         self.assertEqual(facts["checked"][1]["problems"][0]["errno"], "EINVAL")
 
+    def test_nothing_is_said_of_files_that_were_not_seen(self) -> None:
+        """A directory of profiles that cannot be read is not an empty one."""
+        self.profiles.rmdir()
+        self.profiles.write_text("x")
+        done = self.expect_complaint(self.config("check"), REFUSED, "integrity.d cannot be read: Not a directory")
+        self.assertEqual(done.out, "")
+        self.assertEqual(list(self.expect(self.config("check", "-j"), REFUSED).json), ["error"])
+
+    def test_a_long_string_is_measured_whole(self) -> None:
+        """Not what fitted into somebody's buffer."""
+        self.expect_complaint(self.config("show", f"/dev/{'x' * 5000};meta=/dev/b"), REFUSED,
+                              f"has {len('integrity//dev/;meta=/dev/b') + 5000} bytes")
+
     def test_strings_and_files_are_told_apart(self) -> None:
         """What is checked is what was meant."""
         path = self.profile("a", "[lun]\ndata=/dev/a\n")
