@@ -43,8 +43,9 @@ void ti_short_answer_find(struct tcmu_device *dev, struct ti_short_answer *out)
 static struct tcmu_cmd_entry *next_response(struct tcmu_mailbox *mailbox)
 {
 	uint32_t size = mailbox->cmdr_size, tail = mailbox->cmd_tail, walked = 0, len;
+	uint32_t head = __atomic_load_n(&mailbox->cmd_head, __ATOMIC_ACQUIRE);
 
-	while (tail != mailbox->cmd_head && tail < size && walked < size) {
+	while (tail != head && tail < size && walked < size) {
 		struct tcmu_cmd_entry *entry = (void *)((char *)mailbox + mailbox->cmdr_off + tail);
 
 		if (tcmu_hdr_get_op(entry->hdr.len_op) == TCMU_OP_CMD)

@@ -365,7 +365,7 @@ static void respond(struct tcmu_device *dev, uint16_t id, struct fake_command *f
 	struct tcmu_cmd_entry *entry;
 
 	do {
-		if (mailbox->cmd_tail == mailbox->cmd_head)
+		if (mailbox->cmd_tail == __atomic_load_n(&mailbox->cmd_head, __ATOMIC_ACQUIRE))
 			die("a response, but no command in the ring");
 		entry = (void *)dev->ring->entry[mailbox->cmd_tail / ENTRY_BYTES];
 		mailbox->cmd_tail = (mailbox->cmd_tail + ENTRY_BYTES) % mailbox->cmdr_size;
