@@ -309,7 +309,7 @@ int ti_bitmap_stop(struct ti_lun *lun)
 {
 	struct ti_bitmap *b = lun->bitmap;
 	const int *broken = lun->flusher.broken;
-	struct ti_error error;
+	struct ti_error error = { 0 };
 	int err;
 
 	/* Not all of it is durable: the bits are needed. */

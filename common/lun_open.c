@@ -539,7 +539,7 @@ static void round_done(struct ti_flush_waiter *waiter, const struct ti_result *r
 static int close_recalc(struct ti_lun *lun, struct ti_request_list *finished)
 {
 	struct closing_round round = { .waiter.done = round_done };
-	struct ti_error error;
+	struct ti_error error = { 0 };
 
 	if (!lun->recalc.running || lun->bitmap != NULL)
 		return 0;
