@@ -34,9 +34,9 @@ illegal 'Invalid field in cdb' -s 512 93 08 00 00 00 00 00 00 00 00 00 00 00 08 
 illegal 'Invalid field in cdb' -s 512 41 18 00 00 00 00 00 00 08 00                   # and ANCHOR
 illegal 'Invalid field in cdb' -r 512 28 20 00 00 00 00 00 00 01 00                   # RDPROTECT
 illegal 'Invalid field in cdb' -s 512 2a 20 00 00 00 00 00 00 01 00                   # WRPROTECT
-illegal 'Invalid field in cdb' -r 512 28 00 00 00 00 00 00 00 08 00                   # half a buffer
-illegal 'Invalid field in cdb' -s 8192 2a 00 00 00 00 00 00 00 08 00                  # two
-illegal 'Invalid field in cdb' 2a 00 00 00 00 00 00 00 08 00                          # none
+illegal 'Invalid field in command information unit' -r 512 28 00 00 00 00 00 00 00 08 00                   # half a buffer
+illegal 'Invalid field in command information unit' -s 8192 2a 00 00 00 00 00 00 00 08 00                  # two
+illegal 'Invalid field in command information unit' 2a 00 00 00 00 00 00 00 08 00                          # none
 out_of_range=$(sense "$disk" -r 512 28 00 ff ff ff ff 00 00 01 00)
 assert_sense "$out_of_range" 'Illegal Request' 'Logical block address out of range' 4294967295
 out_of_range=$(sense "$disk" -r 512 88 00 ff ff ff ff ff ff ff ff 00 00 00 01 00 00)
