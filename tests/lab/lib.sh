@@ -193,9 +193,21 @@ lab_leftovers() {
 		done
 }
 
+# The iSCSI target frees an initiator's session some time after the logout. Where target_core_mod went before
+# that, the kernel of the lab hung. When it is done cannot be seen, only that the session's threads have ended.
+lab_let_sessions_go() {
+	local _
+	for _ in {1..50}; do
+		pgrep -x 'iscsi_t[rt]x' >/dev/null || break
+		sleep 0.1
+	done
+	sleep 2
+}
+
 # On a host: the modules that came with the script go, users before what they use.
 lab_unload_modules() {
 	local name _
+	lab_let_sessions_go
 	for _ in 1 2 3 4; do
 		lsmod | awk 'NR > 1 && $3 == 0 { print $1 }' | sort | comm -13 "$LAB_TMP/modules" - |
 			while read -r name; do
