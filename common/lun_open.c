@@ -535,18 +535,24 @@ static void round_done(struct ti_flush_waiter *waiter, const struct ti_result *r
 	c->err = result->err;
 }
 
-/* Keep how far a recalculation is.  (Mode bitmap does it when it stops.) */
-static int close_recalc(struct ti_lun *lun, struct ti_request_list *finished)
+/*
+ * A flush in mode journal does not write the tags: what a recalculation has made, what a scrub has
+ * mended.  Keep how far the recalculation is, too.  (Mode bitmap does it when it stops.)
+ */
+static int close_tags(struct ti_lun *lun, struct ti_request_list *finished)
 {
 	struct closing_round round = { .waiter.done = round_done };
 	struct ti_error error = { 0 };
 
-	if (!lun->recalc.running || lun->bitmap != NULL)
+	if (lun->read_only || lun->bitmap != NULL)
 		return 0;
-	/* A flush in mode journal does not write the tags. */
-	ti_flush_join(&lun->flusher, &round.waiter);
-	while (!round.done)
-		quiesce(lun, finished);
+	if (lun->recalc.running || ti_tag_cache_dirty(lun->cache) || lun->flusher.dirty[TI_META]) {
+		ti_flush_join(&lun->flusher, &round.waiter);
+		while (!round.done)
+			quiesce(lun, finished);
+	}
+	if (!lun->recalc.running)
+		return round.err;
 	ti_recalc_note(lun);
 	return round.err != 0 ? round.err : ti_lun_store_superblock(lun, &lun->sb, &error);
 }
@@ -572,7 +578,7 @@ int ti_lun_close(struct ti_lun *lun)
 	} while (STAILQ_EMPTY(&finished));
 	err = req.result.err;
 	if (err == 0)
-		err = close_recalc(lun, &finished);
+		err = close_tags(lun, &finished);
 	if (lun->policy->stop != NULL && !lun->read_only) {
 		int stopped = lun->policy->stop(lun);
 

@@ -126,6 +126,83 @@ static void first_flush_after_open_reaches_both_devices(void **state)
 	sim_lun_free(l);
 }
 
+/* In mode direct, and was killed: its writes are complete and in the caches, tags included. */
+static struct sim_lun *after_a_death(bool discards)
+{
+	struct sim_lun *l = sim_journal_make(4, 0);
+
+	l->options.mode = TI_MODE_DIRECT;
+	if (sim_lun_open(l) != 0)
+		fail_msg("%s", l->error.text);
+	sim_ok(l, sim_flush(l));
+	sim_ok(l, sim_write(l, 100, 1, 1));
+	sim_age(l);
+	sim_finish(l);
+	assert_true(sim_has_tag(l, sim_contents(l->sim, TI_META), 100, 1));
+	assert_false(sim_has_tag(l, sim_durable(l->sim, TI_META), 100, 1));
+	assert_false(sim_has_data(l, sim_durable(l->sim, TI_DATA), 100, 1));
+	l->options.mode = TI_MODE_JOURNAL;
+	l->options.allow_discards = discards;
+	sim_lun_die(l);
+	sim_forget(l);
+	sim_hold(l->sim, true);
+	return l;
+}
+
+static void covers_it(struct sim_lun *l)
+{
+	assert_true(sim_has_data(l, sim_durable(l->sim, TI_DATA), 100, 1));
+	assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), 100, 1));
+}
+
+/* The commit under way was begun by time, and leaves the data device alone. */
+static void first_flush_does_not_join_a_commit_that_leaves_the_data_device_alone(void **state)
+{
+	struct sim_lun *l = after_a_death(false);
+	struct sim_req *flush;
+
+	(void)state;
+	assert_true(sim_write(l, 7, 1, 1)->req.result.err == 0);
+	sim_go(l);
+	for (unsigned i = 0; i < 3 && sim_count(l->sim, TI_META, TI_IO_WRITE) == 0; i++) {
+		sim_advance(l->sim, 10000 * TI_NS_PER_MS);
+		ti_lun_tick(l->lun);
+		sim_go(l);
+	}
+	assert_int_equal(sim_count(l->sim, TI_META, TI_IO_WRITE), 1);
+	flush = sim_flush(l);
+	sim_go(l);
+	sim_let(l, TI_META, TI_IO_WRITE);
+	sim_let(l, TI_META, TI_IO_FLUSH);
+	assert_false(flush->back);
+	sim_ok(l, flush);
+	covers_it(l);
+	sim_lun_free(l);
+}
+
+/* A flush round is under way for the sake of a discard, and covers it all, but has not done so. */
+static void first_flush_waits_for_a_round_that_is_under_way(void **state)
+{
+	struct sim_lun *l = after_a_death(true);
+	struct sim_req *flush;
+
+	(void)state;
+	sim_discard(l, 200, 4);
+	sim_go(l);
+	sim_let(l, TI_META, TI_IO_READ);
+	sim_let(l, TI_META, TI_IO_WRITE);
+	sim_let(l, TI_DATA, TI_IO_FLUSH);
+	assert_int_equal(sim_count(l->sim, TI_META, TI_IO_FLUSH), 1);
+	flush = sim_flush(l);
+	sim_go(l);
+	while (sim_complete_one(l->sim, TI_DATA, TI_IO_FLUSH))
+		sim_go(l);
+	assert_false(flush->back);
+	sim_ok(l, flush);
+	covers_it(l);
+	sim_lun_free(l);
+}
+
 static void eight_flushes_share_one_commit(void **state)
 {
 	struct sim_lun *l = flushed(4, 0);
@@ -587,6 +664,9 @@ int main(void)
 		cmocka_unit_test(cut_at_any_point_leaves_data_and_tag_together),
 		cmocka_unit_test(data_device_is_flushed_at_the_same_time_when_it_needs_it),
 		cmocka_unit_test(first_flush_after_open_reaches_both_devices),
+		cmocka_unit_test(
+			first_flush_does_not_join_a_commit_that_leaves_the_data_device_alone),
+		cmocka_unit_test(first_flush_waits_for_a_round_that_is_under_way),
 		cmocka_unit_test(eight_flushes_share_one_commit),
 		cmocka_unit_test(flush_that_has_nothing_new_joins_the_commit_under_way),
 		cmocka_unit_test(those_who_come_during_a_commit_with_new_entries_share_the_next),

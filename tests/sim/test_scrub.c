@@ -206,6 +206,71 @@ static void tag_is_read_from_the_medium_and_mended_from_memory(void **state)
 	sim_lun_free(l);
 }
 
+/*
+ * Beside the decayed tag, in the same piece, lies a line that a write-out is about to fill and has
+ * not read.
+ */
+static void line_that_a_write_out_is_about_to_fill_is_left_to_it(void **state)
+{
+	struct sim_lun *l = sim_journal_new(8, 1);
+
+	(void)state;
+	sim_reads(l, 100, 1, 0);
+	put_tag_bit(l, 100);
+	sim_hold(l->sim, true);
+	/* Tags of 255 bytes: line 1 belongs to these blocks alone. */
+	sim_write(l, 16, 17, 5);
+	sim_flush(l);
+	sim_go(l);
+	while (sim_count(l->sim, TI_DATA, TI_IO_WRITE) == 0) {
+		assert_true(sim_complete_one(l->sim, TI_META, TI_IO_WRITE) ||
+			    sim_complete_one(l->sim, TI_META, TI_IO_FLUSH) ||
+			    sim_complete_one(l->sim, TI_DATA, TI_IO_FLUSH));
+		sim_go(l);
+	}
+	start(l);
+	for (unsigned i = 0; i < 100; i++) {
+		sim_complete_one(l->sim, TI_META, TI_IO_READ);
+		sim_complete_one(l->sim, TI_DATA, TI_IO_READ);
+		sim_advance(l->sim, 1000);
+		ti_lun_tick(l->lun);
+		sim_go(l);
+	}
+	assert_int_equal(sim_stats(l).tags_decayed, 1);
+	/* The block cannot be written, and its line is not filled. */
+	sim_fail(l, TI_DATA, TI_IO_WRITE, (uint64_t)20 * 512, 1);
+	sim_hold(l->sim, false);
+	sim_finish(l);
+	sim_age(l);
+	sim_finish(l);
+	sim_reads(l, 16, 17, 5);
+	sim_reads(l, 100, 1, 0);
+	assert_int_equal(sim_lun_close(l), 0);
+	assert_true(sim_all_match(l));
+	sim_lun_free(l);
+}
+
+/* In mode journal a flush writes no tags. */
+static void tag_that_was_mended_is_on_the_medium_after_a_close(void **state)
+{
+	(void)state;
+	for (int aged = 0; aged < 2; aged++) {
+		struct sim_lun *l = sim_journal_new(8, 0);
+		struct ti_scrub_report r;
+
+		sim_ok(l, sim_flush(l));
+		sim_reads(l, 600, 1, 0);
+		put_tag_bit(l, 600);
+		r = scrub(l);
+		assert_bad(&r, 0, TI_SCRUB_TAG_DECAYED, 600, 1);
+		if (aged) /* written already, but not flushed */
+			sim_age(l);
+		assert_int_equal(sim_lun_close(l), 0);
+		assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), 600, 0));
+		sim_lun_free(l);
+	}
+}
+
 static void tag_that_is_newer_in_memory_is_no_finding(void **state)
 {
 	struct told told;
@@ -655,6 +720,8 @@ int main(void)
 		cmocka_unit_test(bad_blocks_are_found_counted_listed_and_told),
 		cmocka_unit_test(mismatch_is_logged_with_both_tags),
 		cmocka_unit_test(tag_is_read_from_the_medium_and_mended_from_memory),
+		cmocka_unit_test(line_that_a_write_out_is_about_to_fill_is_left_to_it),
+		cmocka_unit_test(tag_that_was_mended_is_on_the_medium_after_a_close),
 		cmocka_unit_test(tag_that_is_newer_in_memory_is_no_finding),
 		cmocka_unit_test(tag_that_arrives_during_the_piece_is_no_finding),
 		cmocka_unit_test(write_waits_for_the_piece_and_its_neighbour_does_not),
