@@ -394,6 +394,19 @@ static unsigned newest_marked(const struct block *b)
 	return i;
 }
 
+/*
+ * A discard on a device that does not forget is matched by whatever is there.  What the medium's
+ * doubt permits of the versions after it is not the discard come back: a write that came later was
+ * cut over one that is there.
+ */
+static bool is_of_later(const struct model *m, uint32_t n, unsigned i, const uint8_t *data)
+{
+	const struct block *b = &m->block[n];
+
+	return !m->forgets && b->v[i].bytes == NULL && m->written[b->v[i].id].discard &&
+	       i + 1 < b->count && is_mixture(m, n, i + 1, data);
+}
+
 uint32_t model_judge_cut(const struct model *m, uint32_t n, const uint8_t *data, bool doubt)
 {
 	const struct block *b = &m->block[n];
@@ -411,7 +424,7 @@ uint32_t model_judge_cut(const struct model *m, uint32_t n, const uint8_t *data,
 		return SEEN_MISMATCH;
 	for (unsigned i = b->count; i-- > least;)
 		if (b->v[i].status != BAD && holds(m, data, n, &b->v[i]))
-			return b->v[i].id;
+			return doubt && is_of_later(m, n, i, data) ? SEEN_TORN : b->v[i].id;
 		else if (anything_after_cut(m, b, i))
 			return SEEN_TORN;
 	if (anything && is_mixture(m, n, least, data))
@@ -430,7 +443,8 @@ uint32_t model_judge_kill(const struct model *m, uint32_t n, const uint8_t *data
 	while (i-- > 0) {
 		const struct version *v = &b->v[i];
 
-		if (data != NULL && v->status != BAD && holds(m, data, n, v))
+		/* In doubt its tag is not looked at, and made anew of what is there. */
+		if (data != NULL && (v->status != BAD || doubt) && holds(m, data, n, v))
 			return v->id;
 		if (data != NULL && anything(m, b, i))
 			return SEEN_TORN;
