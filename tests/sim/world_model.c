@@ -559,8 +559,9 @@ void model_settle_kill(struct model *m, uint32_t n, uint32_t seen, const uint8_t
 	}
 	i = find_version(b, seen);
 	/* In doubt no tag is looked at, so there is no mismatch any more. */
-	if (doubt && b->v[i].status == BAD)
-		b->v[i].status = DONE;
+	for (unsigned k = 0; doubt && k < b->count; k++)
+		if (b->v[k].status == BAD)
+			b->v[k].status = k == i ? DONE : FAILED;
 	/* What died with the process does not come back.  What the journal held is durable once it
 	 * has been replayed. */
 	while (b->count > i + 1 && (!b->v[b->count - 1].outlives_process ||
