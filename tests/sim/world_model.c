@@ -352,8 +352,11 @@ uint32_t model_judge_read(const struct model *m, uint32_t n, uint32_t newest, co
 			violation("block %u is good though its tag was wrong", n);
 		if (data == NULL && is_apart(v))
 			return SEEN_MISMATCH;
-		if (data != NULL && (holds(m, data, n, v) || anything(m, b, (unsigned)i)))
+		if (data != NULL && holds(m, data, n, v))
 			return v->id;
+		/* Whatever that is, it is not this version: a FUA read has not seen it durable. */
+		if (data != NULL && anything(m, b, (unsigned)i))
+			return SEEN_TORN;
 		if (v->status != FAILED)
 			break;
 	}
