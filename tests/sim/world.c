@@ -386,6 +386,35 @@ static void look_at_recalculation(struct world *w)
 	w->any_doubt = model_recalculated(&w->model);
 }
 
+/* What the scrub has found since the last look, and, when it has ended, the next one. */
+static void scrub_along(struct world *w)
+{
+	struct ti_scrub_report r;
+
+	if (!w->schedule->shape.scrub)
+		return;
+	ti_lun_scrub_get(w->lun, &r);
+	for (; w->scrub_seen < r.listed; w->scrub_seen++) {
+		const struct ti_scrub_bad *bad = &r.bad[w->scrub_seen];
+
+		if (bad->kind == TI_SCRUB_TAG_DECAYED)
+			violation("sector %" PRIu64 ": a tag has decayed", bad->sector);
+		for (uint64_t s = 0; bad->kind == TI_SCRUB_MISMATCH && s < bad->sectors;
+		     s += w->sectors_per_block) {
+			w->counts->scrub_mismatches++;
+			model_judge_scrub(&w->model,
+					  (uint32_t)((bad->sector + s) / w->sectors_per_block),
+					  w->faults_on);
+		}
+	}
+	if (r.state == TI_SCRUB_RUNNING)
+		return;
+	w->counts->scrubs += r.state == TI_SCRUB_FINISHED;
+	w->scrub_seen = 0;
+	if (ti_lun_scrub_start(w->lun, NULL, 0) != 0)
+		violation("a scrub could not be started");
+}
+
 static void reap(struct world *w)
 {
 	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
@@ -393,6 +422,8 @@ static void reap(struct world *w)
 
 	w->was_broken = w->flush_broken;
 	ti_lun_run(w->lun, &finished);
+	/* Before what came back: it may have come after the scrub's piece. */
+	scrub_along(w);
 	while ((req = STAILQ_FIRST(&finished)) != NULL) {
 		struct op *op = req->owner;
 
@@ -676,8 +707,9 @@ static void reopen(struct world *w, char mode)
 	    w->data_write_faults != w->data_write_failures)
 		violation("%u write errors, %u failed writes", w->data_write_faults,
 			  w->data_write_failures);
+	/* A recalculation or a scrub may be all that met them. */
 	if (w->mode->write_errors_reach_writes && w->meta_read_faults > 0 &&
-	    w->read_failures == 0 && !w->had_doubt)
+	    w->read_failures == 0 && !w->had_doubt && !w->schedule->shape.scrub)
 		violation("tag read errors vanished");
 	w->faults_on = false;
 	faults_none(&w->faults);

@@ -26,7 +26,8 @@ struct world_counts {
 	uint64_t worlds, reads, writes, discards, flushes, mismatches, faults, cuts, kills, reopens;
 	uint64_t looks, states, exhaustive, cut_again, opened_again;
 	uint64_t doubts, recalculations; /* opens with a doubt; recalculations seen to their end */
-	uint64_t states_by_mode[8];	 /* by world_modes[] */
+	uint64_t scrubs, scrub_mismatches;
+	uint64_t states_by_mode[8]; /* by world_modes[] */
 };
 
 /* A request that is under way. */
@@ -71,6 +72,8 @@ struct world {
 	unsigned data_write_faults, data_write_failures, meta_read_faults, read_failures;
 	bool flush_broken; /* a flush has failed since the LUN was opened */
 	bool was_broken;   /* before the run that is being judged */
+
+	uint64_t scrub_seen; /* bad places of the scrub under way that have been judged */
 };
 
 /* Carry out a schedule.  @store: a path for the file of unwritten tags and, with "-look" behind it,

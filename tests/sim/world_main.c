@@ -47,7 +47,7 @@ struct options {
 	uint64_t seed, seeds, states;
 	unsigned steps, seconds;
 	char mode;
-	bool verbose, shrink;
+	bool verbose, shrink, scrub;
 	const char *only, *replay, *corpus;
 	char store[100];
 };
@@ -86,6 +86,12 @@ static void run_one(const struct schedule *s, const struct options *o, bool verb
 	world_run(s, o->store, verbose, &told->counts);
 }
 
+static void make_schedule(struct schedule *s, const struct options *o, uint64_t seed)
+{
+	schedule_make(s, seed, o->steps, o->mode);
+	s->shape.scrub = o->scrub;
+}
+
 /* As many worlds as were asked for; or as the time allows, and longer if crash states are missing
  * that must be checked. */
 static bool enough(const struct options *o, uint64_t worlds)
@@ -107,7 +113,7 @@ static void run_seeds(void *ctx)
 		struct schedule s;
 
 		told->seed = o->seed + n;
-		schedule_make(&s, told->seed, o->steps, o->mode);
+		make_schedule(&s, o, told->seed);
 		run_one(&s, o, o->verbose);
 		schedule_free(&s);
 	}
@@ -244,9 +250,9 @@ static void explain(const struct options *o, const struct schedule *s, uint64_t 
 	schedule_shrink(s, keep, fails, (void *)(uintptr_t)o, SHRINK_TRIES);
 	schedule_keep(&shorter, s, keep);
 	fprintf(stderr,
-		"shortest, %u of %u steps: sim_world --mode %c --seed %" PRIu64
+		"shortest, %u of %u steps: sim_world%s --mode %c --seed %" PRIu64
 		" --steps %u --only ",
-		shorter.steps, s->steps, s->shape.mode, seed, o->steps);
+		shorter.steps, s->steps, o->scrub ? " --scrub" : "", s->shape.mode, seed, o->steps);
 	print_only(s, keep, stderr);
 	fprintf(stderr, " -v\n");
 	single = (struct single){ o, &shorter };
@@ -269,11 +275,11 @@ static int worlds(const struct options *o)
 		return 0;
 	fprintf(stderr,
 		"sim_world: VIOLATION at seed %" PRIu64 " step %" PRIu32 ": %s\n"
-		"repeat: sim_world --mode %c --seed %" PRIu64 " --steps %u --seeds 1 -v\n",
-		told->seed, told->step, how_it_ended(status), o->mode ? o->mode : '*', told->seed,
-		o->steps);
+		"repeat: sim_world%s --mode %c --seed %" PRIu64 " --steps %u --seeds 1 -v\n",
+		told->seed, told->step, how_it_ended(status), o->scrub ? " --scrub" : "",
+		o->mode ? o->mode : '*', told->seed, o->steps);
 	if (o->shrink) {
-		schedule_make(&s, told->seed, o->steps, o->mode);
+		make_schedule(&s, o, told->seed);
 		explain(o, &s, told->seed);
 		schedule_free(&s);
 	}
@@ -317,7 +323,7 @@ static int only(const struct options *o)
 	bool *keep;
 	int status;
 
-	schedule_make(&whole, o->seed, o->steps, o->mode);
+	make_schedule(&whole, o, o->seed);
 	keep = calloc(whole.steps + 1, sizeof(*keep));
 	if (keep == NULL)
 		abort();
@@ -376,6 +382,9 @@ static void print_counts(const struct world_counts *c)
 	       c->states, c->looks, c->exhaustive, c->cut_again, c->opened_again);
 	printf("%" PRIu64 " opens with tags in doubt, %" PRIu64 " recalculations to their end\n",
 	       c->doubts, c->recalculations);
+	if (c->scrubs > 0)
+		printf("%" PRIu64 " scrubs to their end, %" PRIu64 " mismatches found by them\n",
+		       c->scrubs, c->scrub_mismatches);
 	for (unsigned i = 0; i < world_mode_count; i++)
 		printf("  opened in mode %c: %" PRIu64 "\n", world_modes[i].letter,
 		       c->states_by_mode[i]);
@@ -385,7 +394,8 @@ static void usage(void)
 {
 	fprintf(stderr,
 		"usage: sim_world [--mode LETTER] [--seed N] [--seeds COUNT] [--steps N]\n"
-		"                 [--seconds N] [--states N] [--corpus DIR] [--no-shrink] [-v]\n"
+		"                 [--seconds N] [--states N] [--corpus DIR] [--scrub] "
+		"[--no-shrink] [-v]\n"
 		"       sim_world --seed N --only STEPS [--mode LETTER] [--steps N] [-v]\n"
 		"       sim_world --replay FILE [-v]\n"
 		"--seconds: of processor time, longer until --states crash states were checked;\n"
@@ -400,6 +410,10 @@ static void parse(int argc, char **argv, struct options *o)
 
 		if (strcmp(name, "-v") == 0) {
 			o->verbose = true;
+			continue;
+		}
+		if (strcmp(name, "--scrub") == 0) {
+			o->scrub = true;
 			continue;
 		}
 		if (strcmp(name, "--no-shrink") == 0) {

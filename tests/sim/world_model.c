@@ -366,6 +366,21 @@ uint32_t model_judge_read(const struct model *m, uint32_t n, uint32_t newest, co
 		  data ? "wrong data without an error" : "tag mismatch without a reason", newest);
 }
 
+void model_judge_scrub(const struct model *m, uint32_t n, bool faults)
+{
+	const struct block *b = &m->block[n];
+
+	for (int i = (int)b->count - 1; i >= 0; i--) {
+		const struct version *v = &b->v[i];
+
+		if (is_apart(v) || (v->fails_part_tag && v->status == IN_FLIGHT && faults))
+			return;
+		if (v->status != FAILED && v->status != IN_FLIGHT)
+			break;
+	}
+	violation("block %u: the scrub has found a mismatch without a reason", n);
+}
+
 void model_durable_seen(struct model *m, uint32_t n, uint32_t seen)
 {
 	struct block *b = &m->block[n];

@@ -105,6 +105,10 @@ void model_flushed(struct model *m, const uint32_t *id);
  * its tag does not match.  Returns the version's id or SEEN_... */
 uint32_t model_judge_read(const struct model *m, uint32_t n, uint32_t newest, const uint8_t *data);
 
+/* A scrub has found that block @n does not match its tag.  Writes may have been submitted since;
+ * with @faults, some of those that have not come back may have failed already. */
+void model_judge_scrub(const struct model *m, uint32_t n, bool faults);
+
 /* After a power cut, or a kill, block @n holds @data (NULL: a mismatch); @doubt: says the medium.
  * Returns what was seen: a version's id or SEEN_... */
 uint32_t model_judge_cut(const struct model *m, uint32_t n, const uint8_t *data, bool doubt);
