@@ -53,6 +53,8 @@ if(TI_COVERAGE)
 	if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
 		message(FATAL_ERROR "TI_COVERAGE needs clang: configure with -DCMAKE_C_COMPILER=clang.")
 	endif()
-	add_compile_options(-fprofile-instr-generate -fcoverage-mapping)
+	# Counters that live in the file: also what is killed, or forked, has counted.
+	add_compile_options(-fprofile-instr-generate -fcoverage-mapping
+		"SHELL:-mllvm -runtime-counter-relocation")
 	add_link_options(-fprofile-instr-generate)
 endif()
