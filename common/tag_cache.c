@@ -7,6 +7,7 @@
  *  - a line is on the clean list exactly when it is VALID, not dirty, not being written, unpinned;
  *  - a line is on the dirty list exactly when it is dirty, oldest dirty_seq first;
  *  - VALID, LOADING and EMPTY lines are in the table, FREE and FAILED ones are not;
+ *  - an EMPTY line has one pin, the one that is going to set all of it;
  *  - a waiting pin holds no line.
  */
 #include "tag_cache.h"
@@ -216,7 +217,26 @@ static void load_missing(struct ti_tag_cache *c, struct ti_tag_pin *pin, uint32_
 	}
 }
 
-/* Hold every line of the pin, or none.  False if there is not room enough now. */
+/*
+ * Is one of the pin's lines EMPTY?  Nothing is in it until its pin has set it, and if that fails
+ * (its data could not be written, or read), nothing ever will be: whoever had shared it would take
+ * zeros for tags, or set a few and make the rest tags.  So others wait for it to be given back.
+ */
+static bool awaits_owner(struct ti_tag_cache *c, const struct ti_tag_pin *pin)
+{
+	uint64_t first = pin->offset / TI_LINE_BYTES;
+
+	for (unsigned i = 0; i < pin->lines; i++) {
+		const struct ti_tag_line *line = ti_tag_line_find(c, first + i);
+
+		if (line != NULL && line->state == LINE_EMPTY)
+			return true;
+	}
+	return false;
+}
+
+/* Hold every line of the pin, or none.  False if there is not room enough now, or if one is EMPTY.
+ */
 static bool acquire(struct ti_tag_cache *c, struct ti_tag_pin *pin)
 {
 	uint64_t first = pin->offset / TI_LINE_BYTES;
@@ -227,6 +247,8 @@ static bool acquire(struct ti_tag_cache *c, struct ti_tag_pin *pin)
 		pin->line[i] = ti_tag_line_find(c, first + i);
 		if (pin->line[i] == NULL)
 			missing++;
+		else if (pin->line[i]->state == LINE_EMPTY)
+			return false;
 		else if (is_available(pin->line[i]))
 			parked++;
 	}
@@ -266,7 +288,7 @@ bool ti_tag_cache_serve_waiting(struct ti_tag_cache *c)
 		TAILQ_REMOVE(&c->waiting, pin, link);
 		if (!acquire(c, pin)) {
 			TAILQ_INSERT_HEAD(&c->waiting, pin, link);
-			return true;
+			return !awaits_owner(c, pin);
 		}
 		if (pin->loading == 0)
 			pin->ready(pin);
@@ -300,7 +322,8 @@ bool ti_tag_cache_pin(struct ti_tag_cache *c, struct ti_tag_pin *pin)
 	if (TAILQ_EMPTY(&c->waiting) && acquire(c, pin))
 		return pin->loading == 0;
 	TAILQ_INSERT_TAIL(&c->waiting, pin, link);
-	ti_tag_writeback_make_room(c);
+	if (!awaits_owner(c, TAILQ_FIRST(&c->waiting)))
+		ti_tag_writeback_make_room(c);
 	return false;
 }
 

@@ -11,7 +11,8 @@
  * Life of a line:
  *	FREE     nothing; in no table
  *	LOADING  being read; pinned by whoever asked            -> VALID or FAILED
- *	EMPTY    not read because its pinner overwrites it all  -> VALID, or FREE at unpin
+ *	EMPTY    not read because its pinner overwrites it all  -> VALID, or FREE at unpin;
+ *		 others who want it wait for that
  *	VALID    equals the device, or is newer (dirty)         -> FREE by eviction when clean
  *	FAILED   could not be read; out of the table            -> FREE at the last unpin
  *
@@ -19,8 +20,9 @@
  * the line may be changed meanwhile (it is then dirty again).  A line has at most one write under
  * way, else two could reach the device in the wrong order.
  *
- * Pins are all or nothing and first come, first served: a pin that waits for room holds no line, so
- * pins cannot wait for each other in a circle.
+ * Pins are all or nothing and first come, first served: a pin that waits, for room or for an EMPTY
+ * line, holds no line, and one that has its lines waits for devices only.  So pins cannot wait for
+ * each other in a circle.
  */
 #ifndef TI_TAG_CACHE_H
 #define TI_TAG_CACHE_H

@@ -93,7 +93,7 @@ struct ti_tag_cache {
 struct ti_tag_line *ti_tag_line_find(struct ti_tag_cache *c, uint64_t index);
 size_t ti_tag_line_bytes(const struct ti_tag_cache *c, uint64_t index);
 void ti_tag_line_park(struct ti_tag_cache *c, struct ti_tag_line *line);
-/* Give waiting pins what they need, in order.  True if some still wait. */
+/* Give waiting pins what they need, in order.  True if some still wait for room. */
 bool ti_tag_cache_serve_waiting(struct ti_tag_cache *c);
 void ti_tag_cache_fail_waiting(struct ti_tag_cache *c, int error);
 

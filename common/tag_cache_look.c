@@ -49,8 +49,9 @@ bool ti_tag_cache_settled(struct ti_tag_cache *c, uint64_t offset, size_t len)
 
 void ti_tag_cache_rewrite(struct ti_tag_cache *c, struct ti_tag_pin *pin)
 {
-	for (unsigned i = 0; i < pin->lines; i++)
-		if (pin->line[i]->state == LINE_VALID) /* EMPTY: its other pinner sets all of it */
-			ti_tag_line_dirty(c, pin->line[i]);
+	for (unsigned i = 0; i < pin->lines; i++) {
+		assert(pin->line[i]->state == LINE_VALID);
+		ti_tag_line_dirty(c, pin->line[i]);
+	}
 	ti_tag_writeback_balance(c);
 }

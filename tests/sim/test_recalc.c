@@ -580,6 +580,48 @@ static void unreadable_block_costs_only_its_own_tag(void **state)
 	sim_lun_free(l);
 }
 
+/*
+ * A piece that sets all of a line's tags has not read the line. If its blocks cannot be read,
+ * nobody may have what is in memory for tags: here a look at them, which the recalculation shares
+ * its range with, and which still waits for another line when the recalculation goes on block by
+ * block.
+ */
+static void unreadable_block_keeps_its_tag_while_others_look(void **state)
+{
+	struct sim_lun_options o = { .shape = { .tag_size = 64 }, .blocks = 2048 };
+	struct sim_lun *l = sim_lun_make(&o);
+	struct sim_req *look;
+
+	(void)state;
+	l->sb.flags |= TI_SB_RECALCULATING;
+	l->sb.recalc_sector = 64; /* a line's worth */
+	sim_put_superblock(l, &l->sb);
+	l->options.mode = TI_MODE_DIRECT;
+	sim_fail(l, TI_DATA, TI_IO_READ, 70 * 512U, SIM_FOR_EVER);
+	open_it(l);
+	sim_forget(l);
+	sim_hold(l->sim, true);
+	sim_go(l);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_READ), 1);
+	assert_int_equal(sim_started(l, TI_META, TI_IO_READ), 0);
+	look = sim_submit(l, sim_prepare(l, TI_REQ_EXTENT, 64, 640, 0));
+	for (unsigned i = 0; i < 20; i++) {
+		sim_complete_one(l->sim, TI_DATA, TI_IO_READ);
+		sim_go(l);
+		sim_advance(l->sim, TI_NS_PER_MS);
+		ti_lun_tick(l->lun);
+		sim_go(l);
+	}
+	assert_false(look->back);
+	sim_ok(l, look);
+	sim_recalculate(l);
+	assert_int_equal(sim_stats(l).recalc_unreadable, 1);
+	sim_mend(l);
+	settle(l);
+	assert_true(sim_all_match(l));
+	sim_lun_free(l);
+}
+
 static void unreadable_tags_are_tried_again(void **state)
 {
 	struct sim_lun *l = died();
@@ -842,6 +884,7 @@ int main(void)
 		cmocka_unit_test(cut_while_the_size_of_bits_changes_leaves_all_dirty),
 		cmocka_unit_test(pending_recalculation_in_mode_bitmap_sets_the_bits),
 		cmocka_unit_test(unreadable_block_costs_only_its_own_tag),
+		cmocka_unit_test(unreadable_block_keeps_its_tag_while_others_look),
 		cmocka_unit_test(unreadable_tags_are_tried_again),
 		cmocka_unit_test(recalculation_rests_while_others_work),
 		cmocka_unit_test(rate_is_kept),

@@ -516,6 +516,71 @@ static void line_that_is_overwritten_whole_is_not_read(void **state)
 	rig_free(r);
 }
 
+/* Nobody sees the zeros in a line that is about to be set, nor sets a part of it. */
+static void line_that_is_being_overwritten_is_shared_only_when_it_has_been_set(void **state)
+{
+	struct rig *r = rig_new(64, 64 * TI_LINE_BYTES);
+	struct held a, b, c;
+	uint8_t tags[4096];
+
+	(void)state;
+	store(r, 50 * TI_LINE_BYTES, 8, 1);
+	assert_int_equal(stats(r).lines_read, 1);
+	assert_true(pin(r, &a, 4096, 4096, true));
+	assert_false(pin(r, &b, 5000, 100, false));
+	assert_false(pin(r, &c, 60 * TI_LINE_BYTES, 100, false)); /* they keep their order */
+	run(r);
+	assert_int_equal(b.ready, 0);
+	assert_int_equal(c.ready, 0);
+	/* It is not for room that they wait. */
+	assert_int_equal(stats(r).lines_written, 0);
+	unpin(r, &a); /* without a store */
+	run(r);
+	assert_int_equal(b.ready, 1);
+	assert_int_equal(c.ready, 1);
+	assert_int_equal(stats(r).lines_read, 3);
+	for (unsigned i = 0; i < 100; i++)
+		tags[i] = device_byte(5000 + i);
+	assert_true(ti_tag_cache_holds(&b.pin, 0, tags, 100));
+	unpin(r, &b);
+	unpin(r, &c);
+
+	assert_true(pin(r, &a, 8192, 4096, true));
+	assert_false(pin(r, &b, 9000, 100, true));
+	memset(tags, 0x77, sizeof(tags));
+	ti_tag_cache_store(r->cache, &a.pin, tags);
+	unpin(r, &a);
+	assert_int_equal(b.ready, 1);
+	assert_true(ti_tag_cache_holds(&b.pin, 0, tags, 100));
+	unpin(r, &b);
+	assert_int_equal(stats(r).lines_read, 3);
+	rig_free(r);
+}
+
+static void write_back_that_fails_concerns_nobody_who_waits_for_no_room(void **state)
+{
+	struct rig *r = rig_new(64, 64 * TI_LINE_BYTES);
+	struct ti_tag_sync sync;
+	struct held a, b;
+
+	(void)state;
+	store(r, 50 * TI_LINE_BYTES, 8, 1);
+	assert_true(pin(r, &a, 4096, 4096, true));
+	assert_false(pin(r, &b, 5000, 100, false));
+	r->fault = -EIO;
+	r->fault_op = TI_IO_WRITE;
+	assert_true(start_sync(r, &sync));
+	run(r);
+	assert_int_equal(sync.error, -EIO);
+	assert_int_equal(b.ready, 0);
+	unpin(r, &a);
+	run(r);
+	assert_int_equal(b.ready, 1);
+	assert_int_equal(b.pin.error, 0);
+	unpin(r, &b);
+	rig_free(r);
+}
+
 static void line_used_longest_ago_makes_room(void **state)
 {
 	struct rig *r = rig_new(64, LEAST * TI_LINE_BYTES);
@@ -651,6 +716,9 @@ int main(void)
 		cmocka_unit_test(failed_read_is_told_to_all_who_wait_and_tried_again_by_the_next),
 		cmocka_unit_test(line_that_is_read_again_counts_for_the_second_pin_only),
 		cmocka_unit_test(line_that_is_overwritten_whole_is_not_read),
+		cmocka_unit_test(
+			line_that_is_being_overwritten_is_shared_only_when_it_has_been_set),
+		cmocka_unit_test(write_back_that_fails_concerns_nobody_who_waits_for_no_room),
 		cmocka_unit_test(line_used_longest_ago_makes_room),
 		cmocka_unit_test(pins_that_find_no_room_are_served_in_order),
 		cmocka_unit_test(pin_that_finds_only_dirty_lines_waits_until_they_are_written),
