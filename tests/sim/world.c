@@ -79,13 +79,38 @@ static bool known(const struct world *w, const struct step *step, uint8_t *out)
 }
 
 /* Let a comparison find a difference, or none. */
-static void spoil(struct world *w, struct op *op, const struct step *step)
+static void spoil(struct world *w, struct op *op, uint32_t blocks)
 {
 	op->differs = NONE;
 	if (!sim_chance(&w->random, 40))
 		return;
-	op->differs = sim_below(&w->random, (uint64_t)step->count * w->model.block_size);
+	op->differs = sim_below(&w->random, (uint64_t)blocks * w->model.block_size);
 	op->buf[op->differs] ^= 0x10;
+}
+
+/*
+ * COMPARE with fewer blocks that are repeated, where the range is alike.  Takes @known's place:
+ * what all of the range holds.
+ */
+static bool make_comparison_same(struct world *w, struct op *op, const struct step *step,
+				 const uint8_t *known)
+{
+	size_t size = w->model.block_size, bytes = step->count * size;
+	uint32_t period = 1;
+
+	while (period < step->count &&
+	       (step->count % period != 0 ||
+		memcmp(known, known + period * size, bytes - period * size) != 0))
+		period++;
+	if (period == step->count && period > 1)
+		return false;
+	make_memory(w, op, period * size);
+	memcpy(op->buf, known, period * size);
+	op->req.op = TI_REQ_COMPARE_SAME;
+	op->req.flags = step->fua ? TI_REQ_FUA : 0;
+	spoil(w, op, period);
+	w->counts->compares_same++;
+	return true;
 }
 
 /* COMPARE, and the one half of COMPARE AND WRITE: false if nobody knows what to compare with. */
@@ -99,9 +124,17 @@ static bool make_comparison(struct world *w, struct op *op, const struct step *s
 		free(op->memory);
 		return false;
 	}
+	if (!write && step->seed >> 40 & 1) {
+		uint8_t *known = op->memory;
+
+		if (make_comparison_same(w, op, step, op->buf)) {
+			free(known);
+			return true;
+		}
+	}
 	op->req.op = write ? TI_REQ_COMPARE_AND_WRITE : TI_REQ_COMPARE;
 	op->req.flags = step->fua ? TI_REQ_FUA : 0;
-	spoil(w, op, step);
+	spoil(w, op, step->count);
 	if (!write)
 		return true;
 	for (uint32_t n = 0; n < step->count; n++)
@@ -267,7 +300,8 @@ static void check_comparison(const struct op *op)
 	const struct ti_result *res = &op->req.result;
 	bool miscompares = res->cause == TI_CAUSE_MISCOMPARE;
 
-	if (op->req.op != TI_REQ_COMPARE && op->req.op != TI_REQ_COMPARE_AND_WRITE) {
+	if (op->req.op != TI_REQ_COMPARE && op->req.op != TI_REQ_COMPARE_SAME &&
+	    op->req.op != TI_REQ_COMPARE_AND_WRITE) {
 		if (miscompares)
 			violation("miscompare of what has just been written");
 		return;
@@ -436,7 +470,7 @@ static void reap(struct world *w)
 		if (req->op == TI_REQ_FLUSH)
 			check_flush(w, op);
 		else if (req->op == TI_REQ_READ || req->op == TI_REQ_VERIFY ||
-			 req->op == TI_REQ_COMPARE)
+			 req->op == TI_REQ_COMPARE || req->op == TI_REQ_COMPARE_SAME)
 			check_read(w, op);
 		else if (req->op == TI_REQ_DISCARD)
 			check_discard(w, op);

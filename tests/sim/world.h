@@ -27,6 +27,7 @@ struct world_counts {
 	uint64_t looks, states, exhaustive, cut_again, opened_again;
 	uint64_t doubts, recalculations; /* opens with a doubt; recalculations seen to their end */
 	uint64_t scrubs, scrub_mismatches;
+	uint64_t compares_same, recoveries;
 	uint64_t states_by_mode[8]; /* by world_modes[] */
 };
 

@@ -18,6 +18,7 @@
 
 #include "sim_crash.h"
 #include "world_doubt.h"
+#include "world_recovery.h"
 
 /* Where there are not more states than this they are counted through. */
 #define EXHAUSTIVE 96U
@@ -27,6 +28,7 @@ struct look {
 	struct sim_queue *sim;
 	struct faults faults;
 	struct ti_lun *lun;
+	uint64_t states; /* looked at */
 	char store[200];
 	bool broken; /* the store says that a flush has failed */
 	bool has_store;
@@ -253,6 +255,16 @@ static void see_again(struct look *l)
 	world_read_all(w, l->lun, judge_same, l);
 }
 
+/* Some are looked at in mode recovery first.  It takes no random number of the world's. */
+static void recover(struct look *l)
+{
+	const struct world *w = l->world;
+	uint64_t seed = w->step->seed + l->states++;
+
+	if (seed % 8 == 0)
+		world_recovery(w, l->sim, l->has_store ? l->store : NULL, seed / 8);
+}
+
 static void count_state(struct look *l, const struct world_mode *mode)
 {
 	l->world->counts->states++;
@@ -267,6 +279,7 @@ static void check_cut(struct look *l)
 	struct ti_error error;
 
 	copy_store(l, false);
+	recover(l);
 	while (sim_chance(&w->random, 25)) {
 		faults_vanish_after(&l->faults, 1 + (unsigned)sim_below(&w->random, 40));
 		(void)try_open(l, mode, &error);
@@ -314,6 +327,7 @@ static void check_kill(struct look *l)
 	sim_reseed(l->sim, sim_random(&w->random));
 	sim_kill(l->sim);
 	copy_store(l, true);
+	recover(l);
 	while (sim_chance(&w->random, 25)) {
 		struct ti_error error;
 

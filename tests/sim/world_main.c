@@ -385,9 +385,11 @@ static void print_counts(const struct world_counts *c)
 	if (c->scrubs > 0)
 		printf("%" PRIu64 " scrubs to their end, %" PRIu64 " mismatches found by them\n",
 		       c->scrubs, c->scrub_mismatches);
+	printf("%" PRIu64 " comparisons with one block over and over\n", c->compares_same);
 	for (unsigned i = 0; i < world_mode_count; i++)
 		printf("  opened in mode %c: %" PRIu64 "\n", world_modes[i].letter,
 		       c->states_by_mode[i]);
+	printf("  opened in mode R first: %" PRIu64 "\n", c->recoveries);
 }
 
 static void usage(void)
