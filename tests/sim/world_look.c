@@ -321,7 +321,7 @@ static void check_kill(struct look *l)
 {
 	struct world *w = l->world;
 	const struct world_mode *mode = any_mode(l);
-	bool flushed = sim_chance(&w->random, 60);
+	bool flushed = sim_chance(&w->random, 60), first = true;
 
 	sim_copy(l->sim, w->sim);
 	sim_reseed(l->sim, sim_random(&w->random));
@@ -337,6 +337,7 @@ static void check_kill(struct look *l)
 		sim_kill(l->sim);
 		ti_lun_abandon(l->lun);
 		l->lun = NULL;
+		first = false;
 	}
 	/* A flush of the successor's may have lost what the dead one had acknowledged. */
 	l->broken |= l->has_store && l->flush_failed;
@@ -346,7 +347,9 @@ static void check_kill(struct look *l)
 	if (any_doubt(l) && sim_chance(&w->random, 50))
 		world_recalculate(l->lun, (unsigned)sim_below(&w->random, 30));
 	flushed = flushed && flush(l);
-	memcpy(l->settled, l->doubt, w->model.blocks * sizeof(*l->doubt));
+	/* What a successor that was killed wrote, the doubt among it, need not be on the medium. */
+	for (uint32_t n = 0; n < w->model.blocks; n++)
+		l->settled[n] = first && l->doubt[n];
 	cut(l);
 	world_drop_store(l->store);
 	l->broken = false;
