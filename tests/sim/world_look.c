@@ -37,6 +37,8 @@ struct look {
 	uint64_t *sum;	/* by block, of what was seen: it need not be a version's */
 	bool *doubt;	/* by block: what the medium said before it was opened */
 	bool *settled;	/* by block: what was in doubt at the kill, and is not any more */
+	/* What a successor that was killed wrote, the doubt among it, need not be on the medium. */
+	bool may_go_back;
 };
 
 static int fault(void *ctx, const struct ti_io *io)
@@ -162,12 +164,18 @@ static void judge_kill(void *ctx, uint32_t n, const uint8_t *data)
 	see(l, n, data, model_judge_kill(&l->world->model, n, data, l->doubt[n]));
 }
 
+static bool is_same(const struct look *l, uint32_t n, const uint8_t *data)
+{
+	if (data == NULL || l->seen[n] == SEEN_MISMATCH)
+		return data == NULL && l->seen[n] == SEEN_MISMATCH;
+	return sum_of(l, data) == l->sum[n];
+}
+
 static void judge_same(void *ctx, uint32_t n, const uint8_t *data)
 {
 	struct look *l = ctx;
 
-	if (data == NULL ? l->seen[n] == SEEN_MISMATCH
-			 : l->seen[n] != SEEN_MISMATCH && sum_of(l, data) == l->sum[n])
+	if (is_same(l, n, data))
 		return;
 	/* Where all tags are to be made anew, so is that one. */
 	if (data != NULL && l->seen[n] == SEEN_MISMATCH && l->doubt[n]) {
@@ -185,7 +193,7 @@ static void judge_cut_after_kill(void *ctx, uint32_t n, const uint8_t *data)
 {
 	struct look *l = ctx;
 
-	if (l->settled[n] && !l->doubt[n])
+	if (l->settled[n] && !l->doubt[n] && (!l->may_go_back || is_same(l, n, data)))
 		judge_same(ctx, n, data);
 	else
 		judge_cut(ctx, n, data);
@@ -347,9 +355,8 @@ static void check_kill(struct look *l)
 	if (any_doubt(l) && sim_chance(&w->random, 50))
 		world_recalculate(l->lun, (unsigned)sim_below(&w->random, 30));
 	flushed = flushed && flush(l);
-	/* What a successor that was killed wrote, the doubt among it, need not be on the medium. */
-	for (uint32_t n = 0; n < w->model.blocks; n++)
-		l->settled[n] = first && l->doubt[n];
+	memcpy(l->settled, l->doubt, w->model.blocks * sizeof(*l->doubt));
+	l->may_go_back = !first;
 	cut(l);
 	world_drop_store(l->store);
 	l->broken = false;
