@@ -194,11 +194,13 @@ unsigned ti_count_byte(const struct ti_row *row)
 	}
 }
 
-int ti_check_control(const struct ti_row *row, struct ti_command *cmd)
+int ti_row_run(const struct ti_row *row, struct ti_command *cmd)
 {
-	unsigned last = row->cdb_len - 1U;
+	unsigned last = row->cdb_len - 1U; /* of the unknown: not looked at */
 
-	return cmd->cdb[last] & TI_CDB_NACA ? ti_bad_field(cmd, last, 2) : TCMU_STS_OK;
+	if (row->cdb_len > 0 && row->run != ti_cmd_refuse && (cmd->cdb[last] & TI_CDB_NACA))
+		return ti_bad_field(cmd, last, 2);
+	return row->run(row, cmd);
 }
 
 /* What the kernel's own targets say of it. */

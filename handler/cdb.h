@@ -192,7 +192,11 @@ static inline bool ti_wants_descriptors(const struct ti_scsi_facts *facts, unsig
 /** Where the row's CDB has its count of blocks. */
 unsigned ti_count_byte(const struct ti_row *row);
 
-int ti_check_control(const struct ti_row *row, struct ti_command *cmd);
+/**
+ * Run the row, unless the CDB's control byte asks for an auto contingent allegiance (NACA), which
+ * is not there (SAM-5: control byte).  Returns what run() does.
+ */
+int ti_row_run(const struct ti_row *row, struct ti_command *cmd);
 
 /** The initiator's buffer must hold @bytes, as the CDB says. */
 int ti_check_buffer(struct ti_command *cmd, uint64_t bytes);

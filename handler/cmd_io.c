@@ -46,9 +46,7 @@ int ti_cmd_read_write(const struct ti_row *row, struct ti_command *cmd)
 	} else if (cmd->cdb[1] & TI_CDB_PROTECT_MASK) {
 		return ti_bad_field(cmd, 1, 7);
 	}
-	status = ti_check_control(row, cmd);
-	if (status == TCMU_STS_OK)
-		status = ti_check_extent(cmd, extent);
+	status = ti_check_extent(cmd, extent);
 	if (status != TCMU_STS_OK || extent.blocks == 0)
 		return status;
 	status = writes ? ti_check_buffer(cmd, extent.blocks * cmd->facts->block_size)
@@ -71,12 +69,9 @@ int ti_cmd_write_same(const struct ti_row *row, struct ti_command *cmd)
 	if (bits & TI_CDB_PROTECT_MASK)
 		return ti_bad_field(cmd, 1, 7);
 	if (bits & (ANCHOR | PBDATA | LBDATA))
-		return ti_bad_field(cmd, 1, bits & ANCHOR ? 4 : 2);
+		return ti_bad_field(cmd, 1, bits & ANCHOR ? 4 : bits & PBDATA ? 2 : 1);
 	if (unmaps && !cmd->facts->discards)
 		return ti_bad_field(cmd, 1, 3);
-	status = ti_check_control(row, cmd);
-	if (status != TCMU_STS_OK)
-		return status;
 	/* Zero would mean "up to the end"; the Block Limits page says that it is not served. */
 	if (extent.blocks == 0 || extent.blocks > cmd->facts->max_write_same)
 		return ti_bad_field(cmd, ti_count_byte(row), -1);
@@ -105,10 +100,8 @@ int ti_cmd_write_same(const struct ti_row *row, struct ti_command *cmd)
 int ti_cmd_synchronize_cache(const struct ti_row *row, struct ti_command *cmd)
 {
 	struct ti_extent extent = ti_cdb_extent(cmd->cdb, row->cdb_len);
-	int status = ti_check_control(row, cmd);
+	int status = ti_check_extent(cmd, extent);
 
-	if (status == TCMU_STS_OK)
-		status = ti_check_extent(cmd, extent);
 	if (status != TCMU_STS_OK)
 		return status;
 	/* The whole LUN, whatever the range: a device cannot flush less. */
@@ -120,8 +113,5 @@ int ti_cmd_synchronize_cache(const struct ti_row *row, struct ti_command *cmd)
 /* There is no cache of data to fetch into, and GOOD says so (CONDITION MET: all fits). */
 int ti_cmd_pre_fetch(const struct ti_row *row, struct ti_command *cmd)
 {
-	int status = ti_check_control(row, cmd);
-
-	return status == TCMU_STS_OK ? ti_check_extent(cmd, ti_cdb_extent(cmd->cdb, row->cdb_len))
-				     : status;
+	return ti_check_extent(cmd, ti_cdb_extent(cmd->cdb, row->cdb_len));
 }

@@ -207,7 +207,7 @@ int ti_cmd_mode_select(const struct ti_row *row, struct ti_command *cmd)
 	size_t len = ten ? ti_be16(cmd->cdb + 7) : cmd->cdb[4];
 	size_t header = ten ? 8 : 4, descriptors, at;
 	uint8_t list[SELECT_MAX];
-	unsigned before = ti_select_bits(cmd->facts->mode), bits = before;
+	unsigned bits = ti_select_bits(cmd->facts->mode);
 	int status = TCMU_STS_OK;
 
 	if (!(cmd->cdb[1] & PAGE_FORMAT))
@@ -233,9 +233,13 @@ int ti_cmd_mode_select(const struct ti_row *row, struct ti_command *cmd)
 		return status;
 	ti_select_change(cmd->facts->mode, bits);
 	cmd->answered = true; /* the buffer is the initiator's list */
-	if (!(bits & ~before & (TI_SELECT_WRITE_THROUGH | TI_SELECT_SWP)))
+	if (!(bits & (TI_SELECT_WRITE_THROUGH | TI_SELECT_SWP)))
 		return TCMU_STS_OK;
-	/* What was written before is durable when the initiator hears of WCE=0, or SWP=1. */
+	/*
+	 * What was written before is durable when the initiator hears of WCE=0, or SWP=1.  Also if
+	 * that is so already: a command that has waited comes here twice, and has changed the bits
+	 * the first time.
+	 */
 	cmd->request.op = TI_REQ_FLUSH;
 	return TI_STS_REQUEST;
 }

@@ -138,6 +138,8 @@ int ti_cmd_report_tmf(const struct ti_row *row, struct ti_command *cmd)
 	bool extended = cmd->cdb[2] & 0x80;
 
 	(void)row;
+	if (ti_be32(cmd->cdb + 6) < 4) /* SPC-4 asks for that here, as nowhere else */
+		return ti_bad_field(cmd, 6, -1);
 	data[3] = extended ? 12 : 0;
 	return ti_answer(cmd, data, extended ? 16 : 4, ti_be32(cmd->cdb + 6));
 }

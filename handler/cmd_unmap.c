@@ -99,9 +99,8 @@ int ti_cmd_unmap(const struct ti_row *row, struct ti_command *cmd)
 		return ti_cmd_refuse(row, cmd);
 	if (cmd->cdb[1] & ANCHOR)
 		return ti_bad_field(cmd, 1, 0);
-	status = ti_check_control(row, cmd);
-	if (status != TCMU_STS_OK || list == 0)
-		return status;
+	if (list == 0)
+		return TCMU_STS_OK;
 	if (list < HEADER_BYTES || ti_iov_length(cmd->iov, cmd->iov_count) < list)
 		return ti_sense_set(cmd->sense, TI_KEY_ILLEGAL_REQUEST,
 				    TI_ASC_PARAMETER_LIST_LENGTH);

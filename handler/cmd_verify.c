@@ -32,21 +32,18 @@ static unsigned bytchk(const struct ti_command *cmd)
 }
 
 /* What all of them have in common. */
-static int check(const struct ti_row *row, struct ti_command *cmd, struct ti_extent extent)
+static int check(struct ti_command *cmd, struct ti_extent extent)
 {
-	int status;
-
 	if (cmd->cdb[1] & TI_CDB_PROTECT_MASK)
 		return ti_bad_field(cmd, 1, 7);
-	status = ti_check_control(row, cmd);
-	return status == TCMU_STS_OK ? ti_check_extent(cmd, extent) : status;
+	return ti_check_extent(cmd, extent);
 }
 
 int ti_cmd_verify(const struct ti_row *row, struct ti_command *cmd)
 {
 	struct ti_extent extent = ti_cdb_extent(cmd->cdb, row->cdb_len);
 	uint64_t size = cmd->facts->block_size;
-	int status = check(row, cmd, extent);
+	int status = check(cmd, extent);
 	enum ti_req_op op;
 
 	if (status != TCMU_STS_OK)
@@ -81,7 +78,7 @@ int ti_cmd_verify(const struct ti_row *row, struct ti_command *cmd)
 int ti_cmd_write_and_verify(const struct ti_row *row, struct ti_command *cmd)
 {
 	struct ti_extent extent = ti_cdb_extent(cmd->cdb, row->cdb_len);
-	int status = check(row, cmd, extent);
+	int status = check(cmd, extent);
 
 	if (status != TCMU_STS_OK)
 		return status;
@@ -98,8 +95,9 @@ int ti_cmd_write_and_verify(const struct ti_row *row, struct ti_command *cmd)
 int ti_cmd_compare_and_write(const struct ti_row *row, struct ti_command *cmd)
 {
 	struct ti_extent extent = { ti_be64(cmd->cdb + 2), cmd->cdb[13] };
-	int status = check(row, cmd, extent);
+	int status = check(cmd, extent);
 
+	(void)row;
 	/* More blocks than the one byte holds are a longer buffer: the CDB is to blame. */
 	if (status == TCMU_STS_OK &&
 	    ti_check_buffer(cmd, 2 * extent.blocks * cmd->facts->block_size) != TCMU_STS_OK)
@@ -114,7 +112,7 @@ int ti_cmd_compare_and_write(const struct ti_row *row, struct ti_command *cmd)
 int ti_cmd_or_write(const struct ti_row *row, struct ti_command *cmd)
 {
 	struct ti_extent extent = ti_cdb_extent(cmd->cdb, row->cdb_len);
-	int status = check(row, cmd, extent);
+	int status = check(cmd, extent);
 
 	if (status == TCMU_STS_OK)
 		status = ti_check_buffer(cmd, extent.blocks * cmd->facts->block_size);
@@ -132,7 +130,7 @@ int ti_cmd_write_atomic(const struct ti_row *row, struct ti_command *cmd)
 
 	if (cmd->facts->max_atomic == 0)
 		return ti_cmd_refuse(row, cmd);
-	status = check(row, cmd, extent);
+	status = check(cmd, extent);
 	if (status != TCMU_STS_OK)
 		return status;
 	if (ti_be16(cmd->cdb + 10) != 0) /* ATOMIC BOUNDARY: the Block Limits page has none */

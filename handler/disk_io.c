@@ -122,7 +122,7 @@ static int decode(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_r
 		.iov_count = lib->iov_cnt,
 		.sense = lib->sense_buf,
 	};
-	status = row->run(row, out);
+	status = ti_row_run(row, out);
 	if (status == TCMU_STS_OK && !out->answered) {
 		/* The kernel copies the whole of a data-in buffer, and others have used it before.
 		 */

@@ -145,7 +145,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	cmd = (struct ti_command){
 		.cdb = cdb, .facts = &facts, .iov = iov, .iov_count = 2, .sense = sense
 	};
-	status = row->run(row, &cmd);
+	status = ti_row_run(row, &cmd);
 	check(&cmd, status, len);
 	free(cdb);
 	free(iov[0].iov_base);

@@ -241,7 +241,7 @@ static void compare_lun(struct world *w)
 static int run_command(struct world *w, struct ti_command *cmd, const struct ti_row *row)
 {
 	struct ti_result result;
-	int status = row->run(row, cmd);
+	int status = ti_row_run(row, cmd);
 
 	if (status != TI_STS_REQUEST)
 		return status;

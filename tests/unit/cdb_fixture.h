@@ -144,7 +144,7 @@ static inline int run(struct fixture *f, const uint8_t *cdb, size_t cdb_len, con
 	row = ti_row_find(f->cdb);
 	assert_non_null(row);
 	assert_int_equal(row->cdb_len, cdb_len);
-	f->status = row->run(row, &f->command);
+	f->status = ti_row_run(row, &f->command);
 	f->data = malloc(len ? len : 1);
 	f->len = len;
 	cursor = ti_iov_cursor(f->iov, 2);

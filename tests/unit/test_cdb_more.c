@@ -408,6 +408,8 @@ static void supported_commands_are_those_of_the_table(void **state)
 	expect_bad_field(f, 2);
 	run(f, CDB(0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0), NULL, 256);
 	assert_memory_equal(f->data, ((const uint8_t[]){ 0x88, 0, 0, 0 }), 4);
+	run(f, CDB(0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0), NULL, 256);
+	expect_bad_field(f, 6);
 }
 
 /* --- MODE SELECT --- */
@@ -445,7 +447,7 @@ static void switching_the_cache_off_flushes_and_is_for_ever(void **state)
 	assert_int_equal(mode_byte(f, 0x08), 0);
 	assert_int_equal(mode_byte(f, 0x88), 4); /* the default */
 	select_bits(f, false, false);
-	expect_ok(f);
+	assert_int_equal(f->status, TI_STS_REQUEST);
 	/* Shown as on again, but others may have seen that it was off. */
 	select_bits(f, true, false);
 	expect_ok(f);

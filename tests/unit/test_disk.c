@@ -170,6 +170,64 @@ static void software_write_protect_stops_writes(void **state)
 	assert_int_equal(fake_run(f->dev, &write), TCMU_STS_OK);
 }
 
+static uint64_t flush_rounds(struct fixture *f)
+{
+	struct ti_lun_stats stats;
+
+	pthread_mutex_lock(&f->disk->lock);
+	ti_lun_get_stats(f->disk->lun, &stats);
+	pthread_mutex_unlock(&f->disk->lock);
+	return stats.flush_rounds;
+}
+
+/* Software write protect, which flushes when it is switched on. */
+static void protect(struct fake_command *c, uint8_t list[16], bool on)
+{
+	const uint8_t page[16] = { [4] = 0x0a, 0x0a, 0x02, 0x10, on ? 0x08 : 0, 0x40,
+				   0,	       0,    0xff, 0xff };
+
+	memcpy(list, page, sizeof(page));
+	*c = (struct fake_command){
+		.cdb = { 0x15, 0x10, 0, 0, 16 }, .data = list, .len = sizeof(page)
+	};
+}
+
+/* A command that comes first, or that waits for a context, is decoded twice. */
+static void mode_select_flushes_also_when_it_comes_first(void **state)
+{
+	struct fixture *f = opened(state, 0);
+	struct fake_command c;
+	uint8_t list[16];
+
+	protect(&c, list, true);
+	assert_int_equal(fake_run(f->dev, &c), TCMU_STS_OK);
+	assert_int_equal(flush_rounds(f), 1);
+}
+
+static void mode_select_flushes_also_when_it_has_waited(void **state)
+{
+	struct fixture *f = opened(state, 1);
+	struct fake_command write[40], c;
+	uint8_t block[512] = { 0 }, list[16];
+
+	for (unsigned times = 0; times < 5; times++) {
+		uint64_t before;
+
+		protect(&c, list, false);
+		assert_int_equal(fake_run(f->dev, &c), TCMU_STS_OK);
+		before = flush_rounds(f);
+		for (unsigned i = 0; i < 40; i++) {
+			rw(&write[i], WRITE_10, i, 1, block, sizeof(block));
+			fake_issue(f->dev, &write[i]);
+		}
+		protect(&c, list, true);
+		assert_int_equal(fake_run(f->dev, &c), TCMU_STS_OK);
+		assert_int_equal(flush_rounds(f), before + 1);
+		for (unsigned i = 0; i < 40; i++)
+			fake_wait(f->dev, &write[i]);
+	}
+}
+
 /* CDBs of 6, 12 and 16 bytes: each kind as the first command, which learns, and as a later one. */
 static void every_kind_of_cdb_may_come_first(void **state)
 {
@@ -533,16 +591,6 @@ static struct fixture *written_with_ring(void **state, unsigned contexts)
 	return f;
 }
 
-static uint64_t flush_rounds(struct fixture *f)
-{
-	struct ti_lun_stats stats;
-
-	pthread_mutex_lock(&f->disk->lock);
-	ti_lun_get_stats(f->disk->lun, &stats);
-	pthread_mutex_unlock(&f->disk->lock);
-	return stats.flush_rounds;
-}
-
 /* Let the command thread process SYNCHRONIZE CACHE and, behind it, @cdb; how many rounds began? */
 static uint64_t rounds_of_flush_and(struct fixture *f, const struct fake_command *behind)
 {
@@ -658,6 +706,8 @@ int main(void)
 		TEST(unmap_discards_range_after_range),
 		TEST(d_sense_changes_the_format_of_all_sense_data),
 		TEST(software_write_protect_stops_writes),
+		TEST(mode_select_flushes_also_when_it_comes_first),
+		TEST(mode_select_flushes_also_when_it_has_waited),
 		TEST(every_kind_of_cdb_may_come_first),
 		TEST(a_first_command_that_the_core_refuses_does_no_harm),
 		TEST(a_bad_first_command_teaches_nothing),
