@@ -157,6 +157,7 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	disk->dev = dev;
 	ti_ring_find(dev, &disk->ring);
 	ti_short_answer_find(dev, &disk->short_answer);
+	ti_skipped_find(dev, &disk->skipped);
 	disk->config = *config;
 	ti_select_open(&disk->mode, NULL);
 	disk->log = (struct ti_log){ .line = ti_say_line, .ctx = dev };

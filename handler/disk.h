@@ -39,6 +39,7 @@
 #include "lun.h"
 #include "ring.h"
 #include "short_answer.h"
+#include "skipped.h"
 
 /** Contexts of a disk; more commands than these wait, in order, without one. */
 #define TI_DISK_CONTEXTS 512U
@@ -70,6 +71,7 @@ struct ti_disk {
 	struct ti_log log;
 	struct ti_queue *queue;
 	struct ti_short_answer short_answer;
+	struct ti_skipped skipped;
 
 	/* The command thread's alone. */
 	void (*done)(struct tcmu_device *dev, struct tcmur_cmd *cmd, int status); /* learned */

@@ -499,7 +499,7 @@ static int serve(struct ti_disk *disk, struct tcmur_cmd *cmd)
 
 int ti_disk_command(struct ti_disk *disk, struct tcmur_cmd *cmd)
 {
-	bool last = !ti_ring_has_more(&disk->ring, cmd->lib_cmd->cmd_id);
+	bool last = !ti_ring_has_more(&disk->ring);
 	bool owed = disk->held_back, any;
 	int status;
 
@@ -507,6 +507,8 @@ int ti_disk_command(struct ti_disk *disk, struct tcmur_cmd *cmd)
 		disk->command_thread_known = true;
 		ti_thread_adopt(disk);
 	}
+	if (disk->ring.passed_others)
+		ti_skipped_answer(&disk->skipped);
 	/* Also for what goes on to the core, which fills it in part only. */
 	memset(cmd->lib_cmd->sense_buf, 0, sizeof(cmd->lib_cmd->sense_buf));
 	disk->held_back = false;

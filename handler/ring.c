@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "libtcmu_common.h"
+#include "libtcmu_priv.h"
 #include "target_core_user_local.h"
 
 void ti_ring_find(struct tcmu_device *dev, struct ti_ring *ring)
@@ -16,7 +17,8 @@ void ti_ring_find(struct tcmu_device *dev, struct ti_ring *ring)
 
 	free(tcmu_dev_get_memory_info(dev, &base, &size, &offset));
 	ring->mailbox = base;
-	ring->tail = base ? ring->mailbox->cmd_tail : 0;
+	ring->place = &dev->cmd_tail;
+	ring->tail = *ring->place;
 }
 
 /* The entry at @tail, or NULL where there can be none.  A mailbox that makes no sense has no end.
@@ -52,27 +54,31 @@ const uint8_t *ti_ring_next(const struct ti_ring *ring)
 	return NULL;
 }
 
-bool ti_ring_has_more(struct ti_ring *ring, uint16_t cmd_id)
+/* Is the command that ends at @to the only one from @from on?  When in doubt it is not. */
+static bool is_one_command(const struct tcmu_mailbox *mailbox, uint32_t from, uint32_t to)
 {
-	const struct tcmu_mailbox *mailbox = ring->mailbox;
-	uint32_t head, size, walked = 0, len;
+	uint32_t walked = 0, commands = 0, len;
 
-	if (!mailbox)
-		return true;
-	/* Pairs with the kernel's barrier between an entry and cmd_head. */
-	head = __atomic_load_n(&mailbox->cmd_head, __ATOMIC_ACQUIRE);
-	size = mailbox->cmdr_size;
-	while (ring->tail != head && walked < size) {
-		const struct tcmu_cmd_entry *entry = entry_at(mailbox, ring->tail, &len);
+	while (from != to && walked < mailbox->cmdr_size) {
+		const struct tcmu_cmd_entry *entry = entry_at(mailbox, from, &len);
 
 		if (!entry)
-			break;
+			return false;
+		commands += tcmu_hdr_get_op(entry->hdr.len_op) == TCMU_OP_CMD;
 		walked += len;
-		ring->tail = (ring->tail + len) % size;
-		if (tcmu_hdr_get_op(entry->hdr.len_op) == TCMU_OP_CMD &&
-		    entry->hdr.cmd_id == cmd_id)
-			return ring->tail != head;
+		from = (from + len) % mailbox->cmdr_size;
 	}
-	ring->mailbox = NULL; /* lost the way */
-	return true;
+	return commands == 1;
+}
+
+bool ti_ring_has_more(struct ti_ring *ring)
+{
+	uint32_t before = ring->tail;
+
+	if (!ring->mailbox)
+		return true;
+	ring->tail = *ring->place;
+	ring->passed_others = !is_one_command(ring->mailbox, before, ring->tail);
+	/* Pairs with the kernel's barrier between an entry and cmd_head. */
+	return ring->tail != __atomic_load_n(&ring->mailbox->cmd_head, __ATOMIC_ACQUIRE);
 }

@@ -12,9 +12,10 @@
  * A flush need not be started while another command is behind it that enters the engine, too: then
  * the two may share what it costs.  For that we look at the next command's CDB.
  *
- * The runner does not say where in the ring it is, so we walk along: each command that it takes out
- * is the next entry with that command's id.  Reading only.  When in doubt the answer is "yes",
- * which is never wrong, only slower.
+ * Where the runner is in the ring, libtcmu's struct tcmu_device says, which the runner's version
+ * fixes (abi.h).  (An entry's id would not: the kernel uses it again for the next command, when one
+ * that libtcmu has skipped was answered.)  Reading only: what lies behind that place is as the
+ * kernel wrote it.  When in doubt the answer is "yes", which is never wrong, only slower.
  */
 #ifndef TI_RING_H
 #define TI_RING_H
@@ -27,18 +28,19 @@ struct tcmu_mailbox;
 
 struct ti_ring {
 	const struct tcmu_mailbox *mailbox; /* NULL: never look */
-	uint32_t
-		tail; /* behind the last command that was looked for, bytes from the ring's start */
+	const uint32_t *place;		    /* where libtcmu is, bytes from the ring's start */
+	uint32_t tail;			    /* behind the command at hand */
+	bool passed_others; /* before it: commands that were not handed to us; see skipped.h */
 };
 
 /** At open, when the ring is empty. */
 void ti_ring_find(struct tcmu_device *dev, struct ti_ring *ring);
 
 /**
- * Does a command wait behind @cmd_id, which the runner has just taken out and which has not been
- * completed?  To be called for every command, in order.  Command thread.  io path.
+ * Does a command wait behind the one at hand, which the runner has just taken out?  To be called for
+ * every command, in order.  Command thread.  io path.
  */
-bool ti_ring_has_more(struct ti_ring *ring, uint16_t cmd_id);
+bool ti_ring_has_more(struct ti_ring *ring);
 
 /**
  * The CDB of the command that the runner takes out next, after the one that ti_ring_has_more() was

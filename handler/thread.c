@@ -15,6 +15,9 @@
 /* A busy thread looks at the clock once in so many turns; an idle one each time. */
 #define TURNS_PER_TICK 64U
 
+/* How long a command that libtcmu has skipped waits for its answer if no other follows. */
+#define SKIPPED_PATIENCE_NS (500U * TI_NS_PER_MS)
+
 static void become_io_flusher(struct ti_disk *disk, const char *thread)
 {
 	int err = ti_io_thread_become_flusher();
@@ -45,17 +48,30 @@ static void tick(struct ti_disk *disk)
 		atomic_fetch_sub(&disk->no_holding_back, 1);
 }
 
+/* Look for skipped commands if @due has come.  Returns when it does next. */
+static uint64_t look_for_skipped(struct ti_disk *disk, uint64_t due)
+{
+	uint64_t now = ti_clock_now(&ti_clock_monotonic);
+
+	if (now < due)
+		return due;
+	ti_skipped_answer(&disk->skipped);
+	return now + SKIPPED_PATIENCE_NS;
+}
+
 static void *complete(void *arg)
 {
 	struct ti_disk *disk = arg;
 	unsigned turns = 0;
+	uint64_t look = 0;
 
 	become_io_flusher(disk, "completion");
 	ti_disk_start(disk);
 	pthread_mutex_lock(&disk->lock);
 	while (disk->state == TI_DISK_FAILED && !disk->stopping) {
 		pthread_mutex_unlock(&disk->lock);
-		ti_lun_wait(disk->lun, TI_CLOCK_NEVER);
+		look = look_for_skipped(disk, look);
+		ti_lun_wait(disk->lun, look);
 		pthread_mutex_lock(&disk->lock);
 	}
 	while (disk->state == TI_DISK_READY) {
@@ -68,9 +84,13 @@ static void *complete(void *arg)
 		if (disk->stopping && disk->contexts_used == 0)
 			break;
 		deadline = ti_lun_deadline(disk->lun);
+		if (look < deadline)
+			deadline = look;
 		disk->asleep_until_ns = deadline;
 		pthread_mutex_unlock(&disk->lock);
 		ti_lun_wait(disk->lun, deadline);
+		if (turns == 0) /* else it is busy */
+			look = look_for_skipped(disk, look);
 		pthread_mutex_lock(&disk->lock);
 		disk->asleep_until_ns = 0;
 	}

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later
 # Copyright (c) 2026 The tcmu-integrity authors
 #
-# No command takes tcmu-runner down, however broken: every group of opcodes but those that tcmu-runner
-# itself drops, with addresses, lengths and buffers that do not fit each other.
+# No command takes tcmu-runner down or is left without an answer, however broken: every group of opcodes, with
+# addresses, lengths and buffers that do not fit each other.
 # lab: timeout=240
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
@@ -49,6 +49,14 @@ scsi "$disk" -s 512 93 00 00 00 00 00 00 00 00 00 00 00 08 00 00 00
 scsi "$disk" 93 01 00 00 00 00 00 00 00 00 00 00 08 00 00 00 # no data: zeroes
 read_blocks "$disk" 0 2048
 
+say 'opcodes that libtcmu skips'
+for opcode in c0 ff; do # sg_raw takes the others for NVMe
+	start=$(now_ms)
+	illegal 'Invalid command operation code' "$opcode" 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
+	assert_between $(($(now_ms) - start)) 0 5000 # the kernel's time-out is 30 s
+done
+illegal 'Invalid command operation code' -s 512 c1 00 00 00 00 00
+
 say "$count random ones"
 "$LAB_DIR/odd_commands" "$disk" "$count"
 assert_eq "$(runner_pid)" "$before"
@@ -56,3 +64,12 @@ assert_runner_alive
 write_random "$disk" 0 1024
 read_blocks "$disk" 0 1024
 sg_sync "$disk"
+
+say 'tcmu-runner ends when it is told to, with such a command just sent'
+sense "$disk" c0 00 00 00 00 00 >/dev/null &
+command=$!
+sleep 0.1
+stop_runner
+start_runner
+wait "$command"
+read_blocks "$disk" 0 1024

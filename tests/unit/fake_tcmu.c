@@ -29,8 +29,17 @@ struct ring {
 };
 
 struct tcmu_device {
+	/* As in libtcmu_priv.h: the handler looks at the last of these. */
+	int fd;
+	struct tcmu_mailbox *map;
+	size_t map_len;
+	uint32_t cmd_tail; /* where the library is in the ring */
+
 	struct ring *ring; /* or NULL */
-	uint16_t cmd_id;   /* of the latest command in it */
+	struct fake_command *skipped[RING_ENTRIES];
+	uint16_t skipped_id[RING_ENTRIES];
+	unsigned enqueued;
+	bool id_used[RING_ENTRIES + 1];
 	char cfgstring[300];
 	uint32_t block_size, max_xfer_len, opt_xcopy_len, unmap_align;
 	uint64_t num_lbas;
@@ -149,6 +158,22 @@ void fake_ring(struct tcmu_device *dev)
 	/* As on a device that has been in use. */
 	mailbox->cmd_head = 5 * ENTRY_BYTES;
 	mailbox->cmd_tail = 5 * ENTRY_BYTES;
+	dev->cmd_tail = mailbox->cmd_tail;
+}
+
+/* The library takes the command out of the ring, or steps over it. */
+static void pass(struct tcmu_device *dev, uint16_t id)
+{
+	const struct tcmu_cmd_entry *entry;
+	uint32_t place = dev->cmd_tail;
+
+	if (!dev->ring)
+		return;
+	do {
+		entry = (const void *)dev->ring->entry[place / ENTRY_BYTES];
+		place = (uint32_t)((place + ENTRY_BYTES) % sizeof(dev->ring->entry));
+	} while (tcmu_hdr_get_op(entry->hdr.len_op) != TCMU_OP_CMD || entry->hdr.cmd_id != id);
+	__atomic_store_n(&dev->cmd_tail, place, __ATOMIC_RELEASE);
 }
 
 static struct tcmu_cmd_entry *add_entry(struct ring *ring, enum tcmu_opcode op)
@@ -168,6 +193,19 @@ static void step_head(struct tcmu_mailbox *mailbox)
 	__atomic_store_n(&mailbox->cmd_head, head, __ATOMIC_RELEASE);
 }
 
+/* As the kernel's: the lowest that is free. */
+static uint16_t new_id(struct tcmu_device *dev)
+{
+	uint16_t id = 1;
+
+	pthread_mutex_lock(&dev->lock);
+	while (dev->id_used[id])
+		id++;
+	dev->id_used[id] = true;
+	pthread_mutex_unlock(&dev->lock);
+	return id;
+}
+
 /* Put a command into the ring, as the kernel does; returns its id. */
 static uint16_t enqueue(struct tcmu_device *dev, const uint8_t *cdb)
 {
@@ -177,17 +215,17 @@ static uint16_t enqueue(struct tcmu_device *dev, const uint8_t *cdb)
 
 	if (!ring)
 		return 0;
-	if (++dev->cmd_id % 3 == 0) {
+	if (++dev->enqueued % 3 == 0) {
 		add_entry(ring, TCMU_OP_PAD);
 		step_head(&ring->mailbox);
 	}
 	entry = add_entry(ring, TCMU_OP_CMD);
 	i = ring->mailbox.cmd_head / ENTRY_BYTES;
-	entry->hdr.cmd_id = dev->cmd_id;
+	entry->hdr.cmd_id = new_id(dev);
 	entry->req.cdb_off = (uint64_t)(ring->cdb[i] - (uint8_t *)ring);
 	memcpy(ring->cdb[i], cdb, CDB_BYTES);
 	step_head(&ring->mailbox);
-	return dev->cmd_id;
+	return entry->hdr.cmd_id;
 }
 
 char *tcmu_dev_get_memory_info(struct tcmu_device *dev, void **base, size_t *len, off_t *offset)
@@ -375,13 +413,45 @@ static void respond(struct tcmu_device *dev, uint16_t id, struct fake_command *f
 		fake->answer = fake->status == TCMU_STS_OK ? fake->len : 0;
 	else
 		fake->answer = entry->rsp.__pad3;
+	/* Of the command that was there nothing is left. */
+	memset((uint8_t *)entry + sizeof(entry->hdr), 0x20, ENTRY_BYTES - sizeof(entry->hdr));
+	dev->id_used[id] = false;
+}
+
+/* One that is not in the runner's memory: the library had skipped it. */
+static void complete_skipped(struct tcmu_device *dev, struct tcmulib_cmd *lib, int status)
+{
+	struct fake_command *fake = NULL;
+
+	pthread_mutex_lock(&dev->lock);
+	for (unsigned i = 0; i < RING_ENTRIES && !fake; i++) {
+		if (dev->skipped[i] && dev->skipped_id[i] == lib->cmd_id) {
+			fake = dev->skipped[i];
+			dev->skipped[i] = NULL;
+		}
+	}
+	if (!fake)
+		die("a command was completed that nobody knows, or twice");
+	fake->status = status;
+	respond(dev, lib->cmd_id, fake);
+	memcpy(fake->sense, lib->sense_buf, sizeof(fake->sense));
+	free(lib);
+	fake->done = true;
+	dev->outstanding--;
+	pthread_cond_broadcast(&dev->completed);
+	pthread_mutex_unlock(&dev->lock);
 }
 
 void tcmulib_command_complete(struct tcmu_device *dev, struct tcmulib_cmd *lib, int status)
 {
 	struct runner_command *rc = runner_command(lib->hm_private);
-	struct fake_command *fake = rc->fake;
+	struct fake_command *fake;
 
+	if (!rc) {
+		complete_skipped(dev, lib, status);
+		return;
+	}
+	fake = rc->fake;
 	pthread_mutex_lock(&dev->lock);
 	if (fake->done)
 		die("a command was completed twice");
@@ -529,20 +599,46 @@ static void process(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 	set_inside(before);
 }
 
+/* Behind a ring's entry, and known by its id. */
+static void skip(struct tcmu_device *dev, struct fake_command *fake, uint16_t id)
+{
+	unsigned i = 0;
+
+	pthread_mutex_lock(&dev->lock);
+	while (dev->skipped[i])
+		i++;
+	fake->done = false;
+	dev->skipped[i] = fake;
+	dev->skipped_id[i] = id;
+	dev->outstanding++;
+	pthread_mutex_unlock(&dev->lock);
+}
+
 void fake_issue_all(struct tcmu_device *dev, struct fake_command *fake, size_t count)
 {
 	struct tcmur_cmd *cmd[FAKE_ISSUE_MAX];
+	uint16_t id[FAKE_ISSUE_MAX];
 
 	if (count > FAKE_ISSUE_MAX)
 		die("too many commands for the ring");
 	for (size_t i = 0; i < count; i++) {
-		struct runner_command *rc = make(dev, &fake[i]);
+		struct runner_command *rc;
 
-		rc->lib.cmd_id = enqueue(dev, fake[i].cdb);
+		id[i] = enqueue(dev, fake[i].cdb);
+		cmd[i] = NULL;
+		if (cdb_length(fake[i].cdb[0]) == 0) {
+			skip(dev, &fake[i], id[i]);
+			continue;
+		}
+		rc = make(dev, &fake[i]);
+		rc->lib.cmd_id = id[i];
 		cmd[i] = &rc->cmd;
 	}
-	for (size_t i = 0; i < count; i++)
-		process(dev, cmd[i]);
+	for (size_t i = 0; i < count; i++) {
+		pass(dev, id[i]);
+		if (cmd[i])
+			process(dev, cmd[i]);
+	}
 }
 
 void fake_issue(struct tcmu_device *dev, struct fake_command *fake)

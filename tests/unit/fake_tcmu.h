@@ -43,7 +43,8 @@ void fake_ring(struct tcmu_device *dev);
 /** Let the command thread (the caller) process one command.  It may be done on return, or later. */
 void fake_issue(struct tcmu_device *dev, struct fake_command *command);
 
-/** Several that are in the ring together: at most FAKE_ISSUE_MAX. */
+/** Several that are in the ring together: at most FAKE_ISSUE_MAX.  Those with operation codes of
+ * groups without a known length are skipped, as by the library; that needs a ring. */
 #define FAKE_ISSUE_MAX 10U
 void fake_issue_all(struct tcmu_device *dev, struct fake_command *command, size_t count);
 

@@ -668,6 +668,62 @@ static void flushes_without_a_context_are_not_held_back(void **state)
 		fake_wait(f->dev, &c[i]);
 }
 
+/* --- commands that libtcmu skips --- */
+
+static void expect_invalid(const struct fake_command *c)
+{
+	assert_int_equal(c->status, TCMU_STS_PASSTHROUGH_ERR);
+	assert_int_equal(c->sense[2], 5);
+	assert_int_equal(c->sense[12], 0x20);
+}
+
+/* Nobody calls the handler for them. */
+static void skipped_commands_are_answered(void **state)
+{
+	static const uint8_t opcodes[] = { 0x60, 0x7e, 0xc0, 0xff };
+	struct fixture *f = written_with_ring(state, 0);
+	struct fake_command c[4];
+
+	for (unsigned i = 0; i < 4; i++)
+		c[i] = (struct fake_command){ .cdb = { opcodes[i] } };
+	fake_issue(f->dev, &c[0]);
+	fake_wait(f->dev, &c[0]);
+	fake_issue_all(f->dev, c + 1, 3);
+	for (unsigned i = 0; i < 4; i++) {
+		fake_wait(f->dev, &c[i]);
+		expect_invalid(&c[i]);
+	}
+	/* What has been answered meanwhile is not looked at again. */
+	assert_int_equal(rounds_of_flush_and(f, &(struct fake_command){ .cdb = { SYNC_10 } }), 1);
+}
+
+/* The next command answers them, before the runner goes to sleep. */
+static void skipped_commands_among_others_are_answered_at_once(void **state)
+{
+	struct fixture *f = written_with_ring(state, 0);
+	uint8_t block[512] = { 0 };
+	struct fake_command c[8];
+
+	for (unsigned times = 0; times < 200; times++) {
+		for (unsigned i = 0; i < 8; i++) {
+			if (i % 3 == times % 3 && i < 7)
+				c[i] = (struct fake_command){ .cdb = { 0xc1 } };
+			else
+				rw(&c[i], i % 2 ? WRITE_10 : READ_10, i, 1, block, sizeof(block));
+		}
+		fake_issue_all(f->dev, c, 8);
+		for (unsigned i = 0; i < 8; i++) {
+			if (c[i].cdb[0] == 0xc1) {
+				assert_true(c[i].done);
+				expect_invalid(&c[i]);
+				continue;
+			}
+			fake_wait(f->dev, &c[i]);
+			assert_int_equal(c[i].status, TCMU_STS_OK);
+		}
+	}
+}
+
 /* Writes and flushes, all in the ring together: each flush comes back, and what it covers with it.
  */
 static void mixed_commands_in_the_ring_all_come_back(void **state)
@@ -729,6 +785,8 @@ int main(void)
 		TEST(flush_after_a_resize_is_not_held_back),
 		TEST(flushes_without_a_context_are_not_held_back),
 		TEST(mixed_commands_in_the_ring_all_come_back),
+		TEST(skipped_commands_are_answered),
+		TEST(skipped_commands_among_others_are_answered_at_once),
 	};
 
 	return RUN_TESTS(tests);
