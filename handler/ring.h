@@ -37,8 +37,8 @@ struct ti_ring {
 void ti_ring_find(struct tcmu_device *dev, struct ti_ring *ring);
 
 /**
- * Does a command wait behind the one at hand, which the runner has just taken out?  To be called for
- * every command, in order.  Command thread.  io path.
+ * Does a command wait behind the one at hand, which the runner has just taken out?  To be called
+ * for every command, in order.  Command thread.  io path.
  */
 bool ti_ring_has_more(struct ti_ring *ring);
 

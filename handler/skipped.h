@@ -9,12 +9,12 @@
  * and a tcmu-runner that is told to end waits for that for ever.
  *
  * So we look for them and answer: INVALID COMMAND OPERATION CODE.  libtcmu's place in the ring
- * (struct tcmu_device's cmd_tail, of a struct that the runner's version fixes, see abi.h) tells what
- * it has stepped over.  What lies between the mailbox's cmd_tail, where the next response goes, and
- * that place is as the kernel wrote it, for responses are put there one after the other, whichever
- * command they are for.  The runner's spin lock keeps responses away meanwhile.  A command that is
- * answered while its own entry stays is marked there: its CDB becomes a TEST UNIT READY's; the
- * kernel does not look at it again.
+ * (struct tcmu_device's cmd_tail, of a struct that the runner's version fixes, see abi.h) tells
+ * what it has stepped over.  What lies between the mailbox's cmd_tail, where the next response
+ * goes, and that place is as the kernel wrote it, for responses are put there one after the other,
+ * whichever command they are for.  The runner's spin lock keeps responses away meanwhile.  A
+ * command that is answered while its own entry stays is marked there: its CDB becomes a TEST UNIT
+ * READY's; the kernel does not look at it again.
  *
  * One is lost if the core answers a later command, by itself, before anybody looks (a unit
  * attention after a resize).  Then it is as without us.

@@ -13,7 +13,7 @@
 # shellcheck source-path=SCRIPTDIR source=lib-interop.sh
 . "${BASH_SOURCE[0]%/*}/lib-interop.sh"
 
-requires_command sg_unmap sg_write_same sg_get_lba_status sg_vpd sg_readcap sg_sync blkdiscard fstrim mkfs.ext4 mkfs.xfs
+requires_command sg_unmap sg_write_same sg_get_lba_status sg_vpd sg_readcap sg_sync blkdiscard fstrim mkfs.ext4 mkfs.xfs mkfs.btrfs btrfs
 mib=16
 sectors=$((mib * 2048))
 data=$(loop_dev $mib)
@@ -222,6 +222,7 @@ trim() {
 	case $type in
 	ext4) e2fsck -f -n "$disk" >&2 ;;
 	xfs) xfs_repair -n "$disk" >&2 ;;
+	btrfs) btrfs check "$disk" >&2 ;;
 	esac
 }
 
@@ -233,6 +234,7 @@ backstore big "$big" "$big_meta" mode=journal allow_discards=1
 disk=$(loop_login big)
 trim ext4 -F
 trim xfs -f
+trim btrfs -f
 logout big
 backstore_remove big
 drop_caches "$big" "$big_meta"

@@ -183,13 +183,13 @@ static uint64_t flush_rounds(struct fixture *f)
 /* Software write protect, which flushes when it is switched on. */
 static void protect(struct fake_command *c, uint8_t list[16], bool on)
 {
-	const uint8_t page[16] = { [4] = 0x0a, 0x0a, 0x02, 0x10, on ? 0x08 : 0, 0x40,
-				   0,	       0,    0xff, 0xff };
+	const uint8_t page[16] = { [4] = 0x0a, 0x0a, 0x02, 0x10, on ? 0x08 : 0,
+				   0x40,       0,    0,	   0xff, 0xff };
 
 	memcpy(list, page, sizeof(page));
-	*c = (struct fake_command){
-		.cdb = { 0x15, 0x10, 0, 0, 16 }, .data = list, .len = sizeof(page)
-	};
+	*c = (struct fake_command){ .cdb = { 0x15, 0x10, 0, 0, 16 },
+				    .data = list,
+				    .len = sizeof(page) };
 }
 
 /* A command that comes first, or that waits for a context, is decoded twice. */
