@@ -3,7 +3,6 @@
 """Digests and keys: tags as Python's hmac has them, and keys from everywhere but the command line."""
 import hashlib
 import hmac
-import os
 import struct
 import unittest
 from pathlib import Path
@@ -87,11 +86,16 @@ class Keyed(CliTest):
         self.expect(run("check", pair.meta, "--data-device", pair.data, "-q", "--integrity",
                         "hmac-sha256", "--integrity-key", "credential:key",
                         env={"CREDENTIALS_DIRECTORY": str(self.dir)}), CLEAN)
-        with open(self.dir / "key", "rb") as file:
-            os.set_inheritable(file.fileno(), True)
-            # /dev/stdin is a descriptor, too.
+        # /dev/stdin is a descriptor, too.
+        typed = "a key that can be typed 01234567"
+        pair = self.formatted("--integrity", "hmac-sha256", "--integrity-key-file",
+                              str(self.key_file(typed.encode(), "typed")), data_size=64 * KIB,
+                              meta_size=256 * KIB)
+        for stdin, status in ((typed, CLEAN), ("x" * 32, DIFFERENT)):
             self.expect(run("check", pair.meta, "--data-device", pair.data, "-q", "--integrity",
-                            "hmac-sha256", "--integrity-key", "fd:0", stdin="x" * 32), DIFFERENT)
+                            "hmac-sha256", "--integrity-key", "fd:0", stdin=stdin), status)
+        self.expect(self.check(pair, "hmac-sha256", "--integrity-key", "fd:77"), REFUSED,
+                    "cannot be read from descriptor 77")
 
     def test_refused(self) -> None:
         """What is no place for a key; nothing is formatted, and no message repeats a key."""

@@ -5,7 +5,7 @@
 # Journals with MACs and ciphers, in both directions, with blocks of 512 and 4096 bytes: what our LUN has journalled
 # and left behind when the runner was killed and its memory lost, the kernel replays; what the kernel has
 # journalled when it was stopped, our engine replays; both end in the same data.
-# lab: timeout=600
+# lab: timeout=600 soak_timeout=2400
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
 # shellcheck source-path=SCRIPTDIR source=lib-interop.sh
@@ -24,6 +24,7 @@ for name in hash mac; do
 	head -c 32 /dev/urandom >"$LAB_TMP/$name"
 done
 head -c 16 /dev/urandom >"$LAB_TMP/aes128"
+head -c 24 /dev/urandom >"$LAB_TMP/aes192"
 head -c 32 /dev/urandom >"$LAB_TMP/aes256"
 mkdir -p /etc/tcmu/integrity.d
 start_runner
@@ -132,17 +133,52 @@ try() {
 	assert_same_bytes "$LAB_TMP/wanted" "$data2"
 }
 
-try crc32c - ctr-aes aes128 512 salted
-try hmac-sha256 hmac-sha256 cbc-aes aes256 4096 salted
+# has HASH: does this kernel?  blake2b is the only one that a kernel may lack here.
+has() {
+	kernel_has_hash "$1" && return
+	assert_match "$1" 'blake2b'
+	say "this kernel has no $1"
+	return 1
+}
+
+tried=0
+# By default one of each: family of digests, MAC, cipher; half of them with blocks of 512.
+while read -r hash mac crypt key block salt; do
+	[[ $hash != blake2b* ]] || has "$hash" || continue
+	try "$hash" "$mac" "$crypt" "$key" "$block" "$salt"
+	tried=$((tried + 1))
+done <<-'END'
+	crc32c - ctr-aes aes128 512 salted
+	hmac-sha256 hmac-sha256 cbc-aes aes256 4096 salted
+	sha256 hmac-sha512 chacha20 aes256 512 plain
+	xxhash64 hmac-sha1 ecb-aes aes128 4096 plain
+	sha3-256 hmac-sha256 - - 4096 salted
+	sha1 sha512 - - 512 salted
+	crc32 - cbc-aes aes128 512 plain
+	blake2b-256 - - - 4096 salted
+END
+((tried >= 7)) || fail "only $tried combinations were tried"
+
+# In a soak every digest, every MAC and every cipher, with blocks of both sizes.
 if [[ -n ${LAB_SOAK:-} ]]; then
-	try crc32c - ctr-aes aes128 4096 salted
-	try hmac-sha256 hmac-sha256 cbc-aes aes256 512 salted
+	for block in 512 4096; do
+		for hash in crc32c crc32 xxhash64 sha1 sha256 sha384 sha512 sha3-256 sha3-512 blake2b-256 blake2b-512 \
+			hmac-sha1 hmac-sha256 hmac-sha384 hmac-sha512 hmac-sha3-256 hmac-sha3-512 hmac-blake2b-256 hmac-blake2b-512; do
+			has "$hash" || continue
+			try "$hash" - - - $block salted
+		done
+		for mac in crc32c sha1 sha256 sha512 hmac-sha1 hmac-sha256 hmac-sha384 hmac-sha512 hmac-sha3-512; do
+			for salt in salted plain; do
+				try crc32c $mac - - $block $salt
+			done
+		done
+		for crypt in ctr-aes:aes128 ctr-aes:aes192 ctr-aes:aes256 chacha20:aes256 cbc-aes:aes128 cbc-aes:aes256 \
+			ecb-aes:aes128 ecb-aes:aes256; do
+			try crc32c - "${crypt%:*}" "${crypt#*:}" $block salted
+			try hmac-sha256 hmac-sha256 "${crypt%:*}" "${crypt#*:}" $block plain
+		done
+	done
 fi
-try sha256 hmac-sha512 chacha20 aes256 512 plain
-try crc32c hmac-sha1 ecb-aes aes128 4096 plain
-try hmac-sha256 hmac-sha256 - - 4096 salted
-try crc32c sha512 - - 512 salted
-try crc32c - cbc-aes aes128 512 plain
 
 # A machine without the keys, or with others.
 say "without the keys"
@@ -156,16 +192,52 @@ write_profile "$data" "$meta"
 said=$(user_backstore integrity seal $((mib << 20)) profile=seal 2>&1 || :)
 assert_match "$said" 'superblock on .* does not match its MAC'
 
-# As integritysetup makes and opens them.
-say "integritysetup"
-dd if=/dev/zero of="$meta" bs=1M count=2 oflag=direct status=none
+# As integritysetup makes and opens them: its defaults, with fix_hmac for a plain digest, too; and all keys.  A crash
+# of either is replayed by the other.
+setup_pair() {
+	local block=$1 dev disk
+	shift
+	say "integritysetup, blocks of $block: $*"
+	dd if=/dev/zero of="$meta" bs=1M count=2 oflag=direct status=none
+	kernel_format "$meta" "$data" "$@" --sector-size "$block" --journal-size 614400
+	check "$data" "$meta"
+	dev=$(kernel_open "$meta" "$data" journal "$@" --journal-watermark 99)
+	dd if="$LAB_TMP/random" of="$dev" bs=1M oflag=direct conv=fsync status=none
+	dd if=/dev/urandom of="$dev" bs=4k count=5 seek=60 oflag=direct conv=fsync status=none
+	copy_pair
+	read_all "$dev" "$LAB_TMP/wanted" $mib
+	kernel_close "$dev"
+	check "$data" "$meta"
+	assert_same_bytes "$LAB_TMP/wanted" "$data"
+	# The kernel's crash, ours to replay; then ours, the kernel's.
+	check "$data2" "$meta2"
+	! cmp -s "$LAB_TMP/wanted" "$data2" || fail 'the crash image is no crash image'
+	write_profile "$data2" "$meta2" journal_watermark=99
+	user_backstore integrity seal $((mib << 20)) profile=seal "control=hw_block_size=$block"
+	disk=$(loop_login seal)
+	read_all "$disk" "$LAB_TMP/read" $mib
+	assert_same_bytes "$LAB_TMP/wanted" "$LAB_TMP/read"
+	dd if=/dev/urandom of="$disk" bs=4k count=5 seek=63 oflag=direct conv=fsync status=none
+	dd if="$data2" of="$data" bs=1M iflag=direct oflag=direct status=none
+	dd if="$meta2" of="$meta" bs=1M iflag=direct oflag=direct status=none
+	read_all "$disk" "$LAB_TMP/wanted" $mib
+	logout seal
+	backstore_remove seal
+	drop_caches "$data" "$meta"
+	! cmp -s "$LAB_TMP/wanted" "$data" || fail 'our crash image is no crash image'
+	dev=$(kernel_open "$meta" "$data" journal "$@")
+	assert_reads_as "$dev" "$LAB_TMP/wanted" $mib
+	kernel_close "$dev"
+	check "$data" "$meta"
+	assert_same_bytes "$LAB_TMP/wanted" "$data"
+}
+
+choose crc32c - - - 512 salted
+setup_pair 512 --integrity crc32c
+[[ -z ${LAB_SOAK:-} ]] || setup_pair 4096 --integrity crc32c
 setup=(--integrity hmac-sha256 --integrity-key-file "$LAB_TMP/hash" --integrity-key-size 32
 	--journal-integrity hmac-sha256 --journal-integrity-key-file "$LAB_TMP/mac" --journal-integrity-key-size 32
 	--journal-crypt cbc-aes --journal-crypt-key-file "$LAB_TMP/aes256" --journal-crypt-key-size 32)
-kernel_format "$meta" "$data" "${setup[@]}"
-check "$data" "$meta"
-dev=$(kernel_open "$meta" "$data" journal "${setup[@]}")
-dd if="$LAB_TMP/random" of="$dev" bs=1M oflag=direct conv=fsync status=none
-kernel_close "$dev"
-check "$data" "$meta"
-assert_same_bytes "$LAB_TMP/random" "$data"
+choose hmac-sha256 hmac-sha256 cbc-aes aes256 512 salted
+[[ -z ${LAB_SOAK:-} ]] || setup_pair 512 "${setup[@]}"
+setup_pair 4096 "${setup[@]}"

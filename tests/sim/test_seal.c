@@ -18,98 +18,27 @@
 
 #include "seal.h"
 #include "store_file.h"
-#include "sim_journal.h"
+#include "sim_seal.h"
 
-#define SECTIONS 4U
-/* Blocks of 512 and tags of 255: 8 entries in a section of 16 sectors. */
-#define SECTION_SECTORS 16U
+#define SECTIONS	SIM_SEALED_SECTIONS
+#define SECTION_SECTORS SIM_SEALED_SECTION_SECTORS
 
 static const char *const ciphers[] = { NULL, "ctr-aes", "chacha20", "cbc-aes", "ecb-aes" };
 
 #define CIPHERS (sizeof(ciphers) / sizeof(ciphers[0]))
 
-static struct ti_secret *make_key(size_t len, uint8_t first)
-{
-	struct ti_secret *key;
-
-	assert_int_equal(ti_secret_alloc(len, &key), 0);
-	key->len = len;
-	for (size_t i = 0; i < len; i++)
-		key->bytes[i] = (uint8_t)(first + 7 * i);
-	return key;
-}
-
-struct world {
-	struct sim_lun *l;
-	struct ti_secret *mac_key, *crypt_key;
-};
-
-static struct ti_seal *seal_of(struct world *w)
-{
-	struct ti_error e = { 0 };
-	struct ti_seal *seal;
-
-	if (ti_seal_open(&w->l->options.seal, &seal, &e) ||
-	    ti_seal_start(seal, &w->l->sb, &w->l->geo, &e))
-		fail_msg("%s", e.text);
-	return seal;
-}
-
-/* Formatted with @crypt (or none) and a MAC, salted or not; not open. */
-static struct world make(const char *crypt, bool salted)
-{
-	struct sim_lun_options o = {
-		.shape = { .tag_size = 255,
-			   .journal_sectors = SECTIONS * SECTION_SECTORS,
-			   .salted = salted,
-			   .journal_mac = true },
-		.blocks = 1000,
-		.lun = { .mode = TI_MODE_JOURNAL },
-	};
-	struct world w = { .mac_key = make_key(40, 1), .crypt_key = make_key(32, 9) };
-	struct ti_seal *seal;
-	uint8_t *meta;
-
-	o.lun.seal = (struct ti_seal_options){ .mac = "hmac-sha256",
-					       .mac_key = w.mac_key,
-					       .crypt = crypt,
-					       .crypt_key = crypt ? w.crypt_key : NULL };
-	w.l = sim_lun_make(&o);
-	assert_int_equal(w.l->geo.journal_sections, SECTIONS);
-	assert_int_equal(w.l->geo.section_entries, SIM_SECTION_ENTRIES);
-	seal = seal_of(&w);
-	meta = sim_contents(w.l->sim, TI_META);
-	ti_seal_superblock(seal, &w.l->sb, meta);
-	for (uint32_t i = 0; i < SECTIONS; i++) {
-		uint8_t *section = sim_journal_bytes(w.l, i);
-
-		ti_seal_empty_section(seal, &w.l->geo, i, 0, section);
-		ti_seal_encrypt(seal, i, section, section);
-	}
-	ti_seal_close(seal);
-	sim_settle(w.l->sim, TI_META);
-	return w;
-}
-
-static void drop(struct world *w)
-{
-	sim_lun_free(w->l);
-	ti_secret_free(w->mac_key);
-	ti_secret_free(w->crypt_key);
-}
-
-static void opens(struct world *w)
+static void opens(struct sim_sealed *w)
 {
 	if (sim_lun_open(w->l) != 0)
 		fail_msg("%s", w->l->error.text);
 }
 
 /* What the medium holds, seen with the keys: every section is whole and its MAC right. */
-static struct ti_journal_summary look(struct world *w)
+static struct ti_journal_summary look(struct sim_sealed *w)
 {
 	struct ti_journal_section section[SECTIONS];
 	struct ti_journal_summary summary;
-	struct ti_seal *seal = seal_of(w);
+	struct ti_seal *seal = sim_sealed_seal(w);
 	const struct ti_journal_ids ids = ti_seal_ids(seal);
 	size_t bytes = ti_journal_section_bytes(&w->l->geo);
 	uint8_t copy[SECTION_SECTORS * 512];
@@ -127,7 +56,7 @@ static struct ti_journal_summary look(struct world *w)
 }
 
 /* Does the journal on the medium hold 16 bytes in a row of the block? */
-static bool journal_shows(struct world *w, uint32_t block, uint32_t version)
+static bool journal_shows(struct sim_sealed *w, uint32_t block, uint32_t version)
 {
 	const uint8_t *at = sim_journal_bytes(w->l, 0);
 	uint8_t content[512];
@@ -144,7 +73,7 @@ static void acknowledged_writes_outlive_the_process(void **state)
 	(void)state;
 	for (size_t c = 0; c < CIPHERS; c++) {
 		for (unsigned n = 0; n < 8; n++) {
-			struct world w = make(ciphers[c], n % 2 != 0);
+			struct sim_sealed w = sim_sealed_make(ciphers[c], n % 2 != 0);
 
 			unlink(path);
 			unlink(ring);
@@ -172,7 +101,7 @@ static void acknowledged_writes_outlive_the_process(void **state)
 				sim_lun_cut(w.l);
 			}
 			assert_int_equal(sim_lun_close(w.l), 0);
-			drop(&w);
+			sim_sealed_drop(&w);
 		}
 	}
 	unlink(path);
@@ -184,7 +113,7 @@ static void flushed_writes_survive_a_power_cut(void **state)
 	(void)state;
 	for (size_t c = 0; c < CIPHERS; c++) {
 		for (int salted = 0; salted < 2; salted++) {
-			struct world w = make(ciphers[c], salted);
+			struct sim_sealed w = sim_sealed_make(ciphers[c], salted);
 
 			opens(&w);
 			/* More than the journal holds: it wraps, with another number. */
@@ -200,7 +129,7 @@ static void flushed_writes_survive_a_power_cut(void **state)
 			for (uint32_t version = 1; version <= 9; version++)
 				sim_reads(w.l, 10 * version, 5, version);
 			sim_reads(w.l, 500, 2, 9);
-			drop(&w);
+			sim_sealed_drop(&w);
 		}
 	}
 }
@@ -209,7 +138,7 @@ static void clean_close_leaves_an_empty_journal_with_macs(void **state)
 {
 	(void)state;
 	for (size_t c = 0; c < CIPHERS; c++) {
-		struct world w = make(ciphers[c], true);
+		struct sim_sealed w = sim_sealed_make(ciphers[c], true);
 
 		opens(&w);
 		sim_ok(w.l, sim_write(w.l, 3, 9, 1));
@@ -219,7 +148,7 @@ static void clean_close_leaves_an_empty_journal_with_macs(void **state)
 		assert_int_equal(look(&w).replay_sections, SECTIONS);
 		opens(&w);
 		sim_reads(w.l, 3, 9, 1);
-		drop(&w);
+		sim_sealed_drop(&w);
 	}
 }
 
@@ -229,7 +158,7 @@ static void mode_direct_replays_and_erases(void **state)
 {
 	(void)state;
 	for (size_t c = 0; c < CIPHERS; c++) {
-		struct world w = make(ciphers[c], true);
+		struct sim_sealed w = sim_sealed_make(ciphers[c], true);
 
 		opens(&w);
 		sim_ok(w.l, sim_write(w.l, 3, 9, 1));
@@ -239,7 +168,7 @@ static void mode_direct_replays_and_erases(void **state)
 		sim_reads(w.l, 3, 9, 1);
 		assert_int_equal(look(&w).state, TI_JOURNAL_EMPTY);
 		assert_int_equal(look(&w).used_entries, 0);
-		drop(&w);
+		sim_sealed_drop(&w);
 	}
 }
 
@@ -247,7 +176,7 @@ static void tampering_is_refused(void **state)
 {
 	(void)state;
 	for (size_t c = 0; c < CIPHERS; c++) {
-		struct world w = make(ciphers[c], true);
+		struct sim_sealed w = sim_sealed_make(ciphers[c], true);
 		uint8_t *section;
 
 		opens(&w);
@@ -273,7 +202,7 @@ static void tampering_is_refused(void **state)
 		}
 		opens(&w);
 		sim_reads(w.l, 3, 8, 1);
-		drop(&w);
+		sim_sealed_drop(&w);
 	}
 }
 
@@ -287,7 +216,7 @@ static void killed_processs_ring_is_taken_over(void **state)
 	(void)snprintf(path, sizeof(path), "%s/store", directory);
 	(void)snprintf(ring, sizeof(ring), "%s.journal", path);
 	for (size_t c = 0; c < CIPHERS; c++) {
-		struct world w = make(ciphers[c], true);
+		struct sim_sealed w = sim_sealed_make(ciphers[c], true);
 
 		w.l->options.store_path = path;
 		opens(&w);
@@ -305,7 +234,7 @@ static void killed_processs_ring_is_taken_over(void **state)
 		sim_reads(w.l, 20, 3, 2);
 		assert_int_equal(sim_lun_close(w.l), 0);
 		assert_int_equal(look(&w).state, TI_JOURNAL_EMPTY);
-		drop(&w);
+		sim_sealed_drop(&w);
 	}
 	unlink(path);
 	unlink(ring);
@@ -318,7 +247,7 @@ static void recalculation_is_refused_without_a_salt(void **state)
 	(void)state;
 	for (int salted = 0; salted < 2; salted++) {
 		for (int asked = 0; asked < 2; asked++) {
-			struct world w = make(NULL, salted);
+			struct sim_sealed w = sim_sealed_make(NULL, salted);
 			struct ti_seal *seal;
 			uint8_t *meta = sim_contents(w.l->sim, TI_META);
 
@@ -326,7 +255,7 @@ static void recalculation_is_refused_without_a_salt(void **state)
 				w.l->options.recalculate = true;
 			} else {
 				w.l->sb.flags |= TI_SB_RECALCULATING;
-				seal = seal_of(&w);
+				seal = sim_sealed_seal(&w);
 				ti_superblock_write(&w.l->sb, meta);
 				ti_seal_superblock(seal, &w.l->sb, meta);
 				ti_seal_close(seal);
@@ -338,7 +267,7 @@ static void recalculation_is_refused_without_a_salt(void **state)
 				w.l->options.legacy_recalculate = true;
 			}
 			opens(&w);
-			drop(&w);
+			sim_sealed_drop(&w);
 		}
 	}
 }

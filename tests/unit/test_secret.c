@@ -1,99 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
 /* Copyright (c) 2026 The tcmu-integrity authors */
 /*
- * Secrets leave nothing behind.  The whole memory of this process is searched for the key, which
- * the test itself only knows disguised; what a core dump would hold is asked of the kernel.
+ * Secrets leave nothing behind.
  */
 #include <errno.h>
-#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <cmocka.h>
 
 #include "hash.h"
+#include "memory_search.h"
 #include "secret.h"
 
-#define KEY  200U /* longer than any digest's block: it is hashed first, too */
-#define MASK 0xa5U
-
-/* Byte @i of the key; never two of them in a row anywhere else. */
-static uint8_t disguised(unsigned i)
-{
-	return (uint8_t)((i * 73 + 29) ^ MASK);
-}
+#define KEY   200U /* longer than any digest's block: it is hashed first, too */
+#define FIRST 29U
+#define STEP  73U
 
 static void make_key(struct ti_secret **key, size_t len)
 {
 	assert_int_equal(ti_secret_alloc(len, key), 0);
 	(*key)->len = len;
 	for (unsigned i = 0; i < len; i++)
-		(*key)->bytes[i] = disguised(i) ^ MASK;
+		(*key)->bytes[i] = (uint8_t)(FIRST + i * STEP);
 }
 
-/* Does memory hold 8 bytes of the key, as they are or under one of hmac()'s two pads? */
-static bool holds_key(const uint8_t *p, const uint8_t *end)
-{
-	static const uint8_t pads[] = { 0, 0x36, 0x5c };
-
-	for (; p + 8 <= end; p++)
-		for (size_t pad = 0; pad < sizeof(pads); pad++) {
-			unsigned i = 0;
-
-			while (i < 8 && (uint8_t)(p[i] ^ pads[pad] ^ MASK) == disguised(i))
-				i++;
-			if (i == 8)
-				return true;
-		}
-	return false;
-}
-
-struct area {
-	const uint8_t *start, *end;
-	bool dumped;
-};
-
-/* All private, readable and writable memory, and whether it would be in a core dump. */
-static size_t find_areas(struct area *area, size_t room)
-{
-	FILE *f = fopen("/proc/self/smaps", "re");
-	char line[512];
-	size_t n = 0;
-
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f)) {
-		uintptr_t start, end;
-		char flags[5];
-
-		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %4s", &start, &end, flags) == 3) {
-			if (flags[0] != 'r' || flags[1] != 'w' || strstr(line, "[v"))
-				continue;
-			assert_true(n < room);
-			area[n++] =
-				(struct area){ (const uint8_t *)start, (const uint8_t *)end, true };
-		} else if (n > 0 && !strncmp(line, "VmFlags:", 8)) {
-			area[n - 1].dumped = !strstr(line, " dd");
-		}
-	}
-	fclose(f);
-	return n;
-}
-
-/* What smaps says last about a mapping may be about one that was passed over: look twice. */
 static unsigned search(bool only_dumped)
 {
-	static struct area area[512];
-	size_t n = find_areas(area, 512);
-	unsigned found = 0;
-
-	for (size_t i = 0; i < n; i++)
-		if ((!only_dumped || area[i].dumped) && holds_key(area[i].start, area[i].end))
-			found++;
-	return found;
+	return memory_holds(FIRST, STEP, only_dumped);
 }
 
 static void the_search_finds_a_key_that_is_there(void **state)
