@@ -91,9 +91,13 @@ static int empty_journal(struct ti_lun *lun, struct ti_error *error)
 {
 	int err = ti_format_journal(lun->queue, &lun->geo, lun->seal, error);
 
-	if (err == 0)
-		err = ti_lun_flush_meta(lun);
-	return err;
+	if (err != 0)
+		return err;
+	err = ti_lun_flush_meta(lun);
+	if (err != 0)
+		return ti_error_set(error, err, "cannot flush %s after its journal was emptied: %s",
+				    meta_name(lun), strerror(-err));
+	return 0;
 }
 
 /* ---- what is to be recalculated ---- */

@@ -315,9 +315,9 @@ static int commit_all(struct ti_journal *j, struct ti_error *error)
 	if (j->filled == 0)
 		return 0;
 	return ti_error_set(error, j->commit_result.err,
-			    "cannot commit the writes that a killed tcmu-runner left for %s: %s; "
+			    "cannot commit the writes that a killed tcmu-runner left for %s (%s): "
 			    "they are kept for the next open",
-			    meta_name(j), strerror(-j->commit_result.err));
+			    meta_name(j), ti_cause_name(j->commit_result.cause));
 }
 
 /* A ring that was taken over, for a mode that has none: into its places, and erase it. */
@@ -328,9 +328,11 @@ static int settle(struct ti_journal *j, struct ti_error *error)
 
 	if (err != 0)
 		return ti_error_set(error, err,
-				    "cannot write out the journal that a killed tcmu-runner left "
-				    "for %s: %s; it is kept for the next open",
-				    meta_name(j), strerror(-err));
+				    "writing out the journal that a killed tcmu-runner left for %s "
+				    "failed at sector %" PRIu64
+				    " (%s): it is kept for the next open",
+				    meta_name(j), j->writeout_result.sector,
+				    ti_cause_name(j->writeout_result.cause));
 	ti_journal_store_drop(j->store);
 	newest = j->first == 0 ? j->seq + TI_JOURNAL_SEQS - 1U : j->seq;
 	err = erase(j, j->first, newest % TI_JOURNAL_SEQS);
