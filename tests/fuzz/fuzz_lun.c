@@ -3,7 +3,8 @@
 /*
  * Commands from a stranger, carried out: the command table over the engine over simulated devices,
  * beside a model that knows what SBC-4 says of the commands that write or compare, and nothing of
- * the table.  After every command the LUN holds what the model holds: never a wrong write.
+ * the table.  After every command the LUN holds what the model holds: never a wrong write.  What a
+ * discarded block reads as is the device's business, but no other block changes.
  *
  * The input: the mode and block sizes, then commands: which, hints on how to make it a likely one,
  * the CDB, the length of the buffer and a seed for what is in it.
@@ -39,7 +40,19 @@ struct world {
 
 /* What a CDB means, read by hand. */
 struct meaning {
-	enum { OTHER, READ, WRITE, WRITE_SAME, WRITE_ZEROES, COMPARE, COMPARE_SAME, SWAP, OR } what;
+	enum {
+		OTHER,
+		READ,
+		WRITE,
+		WRITE_SAME,
+		WRITE_ZEROES,
+		COMPARE,
+		COMPARE_SAME,
+		SWAP,
+		OR,
+		DISCARD,
+		UNMAP
+	} what;
 	uint64_t at, len; /* bytes */
 };
 
@@ -94,6 +107,9 @@ static struct meaning read_by_hand(const struct world *w, const uint8_t *cdb)
 	case 0x93:
 		m.what = cdb[1] & 1 ? WRITE_ZEROES : WRITE_SAME;
 		break;
+	case 0x42:
+		m.what = UNMAP;
+		break;
 	case 0x2f:
 	case 0xaf:
 	case 0x8f:
@@ -106,6 +122,8 @@ static struct meaning read_by_hand(const struct world *w, const uint8_t *cdb)
 		m.what = OR;
 		break;
 	}
+	if ((cdb[0] == 0x41 || cdb[0] == 0x93) && (cdb[1] & 8))
+		m.what = DISCARD;
 	switch (cdb[0] >> 5) {
 	case 0:
 		m.at = (uint64_t)(cdb[1] & 0x1f) << 16 | ti_be16(cdb + 2);
@@ -137,8 +155,11 @@ static size_t buffer_of(const struct world *w, const struct meaning *m)
 	case OTHER:
 	case WRITE_ZEROES:
 		return 0;
+	case UNMAP:
+		return m->len / w->size; /* bytes there, not blocks */
 	case WRITE_SAME:
 	case COMPARE_SAME:
+	case DISCARD:
 		return w->size;
 	case SWAP:
 		return 2 * m->len;
@@ -155,14 +176,46 @@ static bool all_same(const struct world *w, const struct meaning *m, const uint8
 	return true;
 }
 
+static struct ti_result carry_out(struct world *w, enum ti_req_op op, unsigned flags, uint64_t at,
+				  uint64_t len, const struct iovec *iov, size_t iov_count);
+
+/* The model learns what the blocks read as now. */
+static void forget(struct world *w, uint64_t at, uint64_t len)
+{
+	struct iovec iov = { w->model + at, len };
+
+	FUZZ_MUST(at <= LUN_BYTES && len <= LUN_BYTES - at);
+	FUZZ_MUST(len == 0 || carry_out(w, TI_REQ_READ, 0, at, len, &iov, 1).err == 0);
+}
+
+static void forget_list(struct world *w, const uint8_t *list, size_t len)
+{
+	size_t bytes;
+
+	if (len < 8)
+		return;
+	bytes = ti_be16(list + 2) < len - 8 ? ti_be16(list + 2) : len - 8;
+	for (size_t at = 8; at + 16 <= 8 + bytes; at += 16) {
+		uint64_t lba = ti_be64(list + at), blocks = ti_be32(list + at + 8);
+
+		FUZZ_MUST(lba <= LUN_BYTES / w->size);
+		forget(w, lba * w->size, blocks * w->size);
+	}
+}
+
 /* A command has succeeded: so it was one that could, and this is what it has done. */
 static void apply(struct world *w, const struct meaning *m, const uint8_t *data, size_t len,
 		  const uint8_t *after)
 {
 	if (m->what == OTHER || m->len == 0)
 		return;
+	if (m->what == UNMAP) {
+		FUZZ_MUST(w->facts.discards);
+		forget_list(w, data, m->len / w->size < len ? m->len / w->size : len);
+		return;
+	}
 	FUZZ_MUST(m->at <= LUN_BYTES && m->len <= LUN_BYTES - m->at);
-	FUZZ_MUST(m->what == WRITE_ZEROES || len == buffer_of(w, m));
+	FUZZ_MUST(m->what == WRITE_ZEROES || m->what == DISCARD || len == buffer_of(w, m));
 	switch (m->what) {
 	case READ:
 		FUZZ_MUST(memcmp(after, w->model + m->at, m->len) == 0);
@@ -190,7 +243,12 @@ static void apply(struct world *w, const struct meaning *m, const uint8_t *data,
 		for (uint64_t i = 0; i < m->len; i++)
 			w->model[m->at + i] |= data[i];
 		break;
+	case DISCARD:
+		FUZZ_MUST(w->facts.discards);
+		forget(w, m->at, m->len);
+		break;
 	case OTHER:
+	case UNMAP:
 		break;
 	}
 }
@@ -240,6 +298,7 @@ static void compare_lun(struct world *w)
 
 static int run_command(struct world *w, struct ti_command *cmd, const struct ti_row *row)
 {
+	struct ti_extent extent;
 	struct ti_result result;
 	int status = ti_row_run(row, cmd);
 
@@ -247,6 +306,10 @@ static int run_command(struct world *w, struct ti_command *cmd, const struct ti_
 		return status;
 	result = carry_out(w, cmd->request.op, cmd->request.flags, cmd->request.lba * w->size,
 			   cmd->request.blocks * w->size, cmd->request.iov, cmd->request.iov_count);
+	while (result.err == 0 &&
+	       ti_unmap_next(cmd->iov, cmd->iov_count, &cmd->request.unmap, &extent))
+		result = carry_out(w, TI_REQ_DISCARD, 0, extent.lba * w->size,
+				   extent.blocks * w->size, NULL, 0);
 	/* The devices never fail: all else was to be refused before. */
 	FUZZ_MUST(result.err == 0 || result.cause == TI_CAUSE_MISCOMPARE);
 	return result.err ? ti_sense_set_result(cmd->sense, cmd->request.op, &result, w->size)
@@ -258,7 +321,7 @@ static void likely(const struct world *w, uint8_t *cdb, unsigned hints)
 	unsigned len = cdb[0] >> 5 == 0 ? 6 : cdb[0] >> 5 < 3 ? 10 : cdb[0] >> 5 == 5 ? 12 : 16;
 
 	if ((hints & PLAIN) && len > 6)
-		cdb[1] &= cdb[0] == 0x93 || cdb[0] == 0x41 ? 1 : 0x1e;
+		cdb[1] &= cdb[0] == 0x93 || cdb[0] == 0x41 ? 9 : cdb[0] == 0x42 ? 0 : 0x1e;
 	if (hints & PLAIN)
 		cdb[len - 1] = 0;
 	if (!(hints & NEAR))
@@ -279,6 +342,19 @@ static void likely(const struct world *w, uint8_t *cdb, unsigned hints)
 	    : len == 10 ? 8
 	    : len == 12 ? 9
 			: 13] %= (uint8_t)(LUN_BYTES / w->size / 2);
+}
+
+/* A parameter list of UNMAP that may be good. */
+static void likely_list(const struct world *w, uint8_t *list, size_t len, unsigned seed)
+{
+	memset(list, 0, len);
+	if (len < 8)
+		return;
+	ti_put_be16(list + 2, (uint16_t)(len - 8 + seed % 3));
+	for (size_t at = 8; at + 16 <= len; at += 16, seed = seed * 7 + 3) {
+		list[at + 7] = (uint8_t)(seed % (LUN_BYTES / w->size));
+		list[at + 11] = (uint8_t)(seed % 5);
+	}
 }
 
 static void one(struct world *w, struct fuzz_input *in, size_t rows)
@@ -314,6 +390,8 @@ static void one(struct world *w, struct fuzz_input *in, size_t rows)
 		if ((hints & ONE_OTHER) && len)
 			data[seed * 31U % len] ^= 0x40;
 	}
+	if (cdb[0] == 0x42 && (hints & TRUE_DATA))
+		likely_list(w, data, len, seed);
 	memcpy(before, data, len);
 	cut = len * (seed % 5) / 4 & ~(size_t)(seed % 2 ? 0 : 511);
 	iov[0] = (struct iovec){ data, cut };
@@ -333,7 +411,8 @@ static bool make(struct world *w, uint8_t shape_bits)
 {
 	struct sim_options so = { .seed = 1,
 				  .bytes = { LUN_BYTES, META_BYTES },
-				  .complete_percent = 100 };
+				  .complete_percent = 100,
+				  .discards = shape_bits & 8 };
 	struct ti_format_shape shape = { .block_size = shape_bits & 1 ? 4096 : 512,
 					 .tag_size = 4,
 					 .journal_sectors = 200 };
@@ -347,6 +426,7 @@ static bool make(struct world *w, uint8_t shape_bits)
 		.queue_depth = 2,
 		.max_part_bytes = 8192,
 		.bounce_buffers = 1,
+		.allow_discards = shape_bits & 8,
 	};
 	static const struct ti_log quiet;
 	struct ti_superblock sb;
@@ -371,6 +451,9 @@ static bool make(struct world *w, uint8_t shape_bits)
 		.max_write_same = 1000,
 		.max_verify = 1000,
 		.max_atomic = (uint32_t)(ti_lun_atomic_sectors(w->lun) / (w->size / 512)),
+		.discards = shape_bits & 8,
+		.max_unmap = 100,
+		.unmap_granularity = 1,
 		.serial = serial,
 		.ready = ready,
 		.stats = stats,
