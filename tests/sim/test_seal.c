@@ -272,6 +272,31 @@ static void recalculation_is_refused_without_a_salt(void **state)
 	}
 }
 
+/* The kernel writes garbage there, and reads it back as a bitmap. */
+static void dirty_bitmap_and_encrypted_journal_are_refused(void **state)
+{
+	(void)state;
+	for (size_t c = 0; c < CIPHERS; c++) {
+		struct sim_sealed w = sim_sealed_make(ciphers[c], true);
+
+		w.l->options.mode = TI_MODE_BITMAP;
+		sim_forget(w.l);
+		if (ciphers[c] == NULL) {
+			opens(&w);
+			sim_ok(w.l, sim_write(w.l, 3, 9, 1));
+			sim_ok(w.l, sim_flush(w.l));
+			sim_lun_cut(w.l);
+			sim_reads(w.l, 3, 9, 1);
+		} else {
+			assert_int_equal(sim_lun_open(w.l), -EINVAL);
+			assert_non_null(
+				strstr(w.l->error.text, "which mode bitmap cannot be used with"));
+			assert_int_equal(sim_started(w.l, TI_META, TI_IO_WRITE), 0);
+		}
+		sim_sealed_drop(&w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -281,6 +306,7 @@ int main(void)
 		cmocka_unit_test(mode_direct_replays_and_erases),
 		cmocka_unit_test(tampering_is_refused),
 		cmocka_unit_test(recalculation_is_refused_without_a_salt),
+		cmocka_unit_test(dirty_bitmap_and_encrypted_journal_are_refused),
 		cmocka_unit_test(killed_processs_ring_is_taken_over),
 	};
 
