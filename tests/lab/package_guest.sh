@@ -2,57 +2,56 @@
 # Copyright (c) 2026 The tcmu-integrity authors
 # shellcheck shell=bash disable=SC2154,SC2034
 #
-# For 92-package: a machine with Debian's packages, in a guest.  systemd alone is not there: what the package's
-# scripts ask of it is written down, and done by the test.
+# For 92-package: a machine with Debian's packages, which systemd has booted.  Nothing is started here: what runs,
+# runs because a package has enabled it.
 
 iqn=iqn.2026-11.com.example:package
 initiator=$(sed -n 's/^InitiatorName=//p' /etc/iscsi/initiatorname.iscsi)
 data=$(ubd_dev 0)
 meta=$(ubd_dev 1)
+runner_log=/var/log/tcmu-runner.log
+: >"$LAB_TMP/runner.out"
+# When a script fails its output is shown.
+at_end journalctl -b --no-pager -o short-monotonic -u tcmu-runner -u rtslib-fb-targetctl -n 60
+# Reading all manual pages after each dpkg takes long here, and a descriptor of the host's for each.
+rm -f /var/lib/man-db/auto-update
 
 system_files() {
-	find /etc /usr /var/lib /opt /srv -xdev \( -path /var/lib/dpkg -o -path /var/lib/apt \) -prune -o -print | sort
+	find /etc /usr /var/lib /opt /srv -xdev \
+		\( -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/lib/systemd \) -prune -o -print | sort
 }
 
-start_machine() {
-	# Reading all manual pages after each dpkg takes long here, and a descriptor of the host's for each.
-	rm -f /var/lib/man-db/auto-update
-	mkdir -p /run/systemd/system "$LAB_TMP" /usr/local/sbin
-	printf '#!/bin/sh\necho "$*" >>%s/systemctl\n' "$LAB_TMP" >/usr/local/sbin/systemctl
-	chmod 755 /usr/local/sbin/systemctl
-	# Debian's directory of handlers, whatever is in it.
-	ln -sfn "$(dirname "$(echo /usr/lib/*/tcmu-runner/handler_qcow.so)")" "$LAB_TMP/handlers"
-	# The package brings the policy for the bus; lib-target's start_dbus would do it first.
-	dbus-daemon --system --fork --print-pid=3 --nopidfile 3>"$LAB_TMP/dbus.pid"
-	at_end stop_dbus
-	start_runner
-	start_iscsid
+# The process of tcmu-runner.service, 0 if it does not run.
+main_pid() {
+	systemctl show --value -p MainPID tcmu-runner.service
 }
 
-# What systemctl was asked since the last time.
-systemctl_said() {
-	cat "$LAB_TMP/systemctl"
-	rm "$LAB_TMP/systemctl"
+is_active() {
+	systemctl -q is-active "$1"
 }
 
-restart_machine_runner() {
-	# The guest's kernel holds every file of the host's open that it has seen, up to a limit.
+# The guest's kernel holds every file of the host's open that it has seen, up to a limit.
+forget_files() {
 	echo 2 >/proc/sys/vm/drop_caches
-	stop_runner
-	start_runner
 }
 
-stop_machine() {
-	targetctl clear >&2
-	stop_runner
-	rm -f /usr/local/sbin/systemctl
-	rm -rf /run/systemd
+assert_booted_by_systemd() {
+	assert_eq "$(</proc/1/comm)" systemd 'the first process'
+	assert is_active dbus.service
+	assert is_active tcmu-runner.service
+	assert is_active rtslib-fb-targetctl.service
+	assert_eq "$(systemctl --failed --plain --no-legend)" '' 'failed units'
+}
+
+lun_exists() {
+	compgen -G '/sys/kernel/config/target/core/user_*/lun0/info' >/dev/null
 }
 
 log_in() {
 	iscsiadm -m discovery -t sendtargets -p "$portal" >&2
 	iscsiadm -m node -T $iqn -p "$portal" --login >&2
 	wait_for 20 the_disk
+	udevadm settle
 	the_disk
 }
 
@@ -63,6 +62,7 @@ the_disk() {
 }
 
 log_out() {
+	udevadm settle
 	iscsiadm -m node -T $iqn --logout >&2
 }
 
