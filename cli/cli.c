@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "pair.h"
 #include "units.h"
@@ -39,6 +40,23 @@ void cli_complain_error(const struct ti_error *error)
 	if (length && error->text[length - 1] == '.')
 		length--;
 	cli_complain("%.*s", (int)length, error->text);
+}
+
+int cli_agree(const char *verb)
+{
+	char answer[16];
+
+	if (!isatty(STDIN_FILENO)) {
+		cli_complain("nobody can be asked, stdin is no terminal: nothing was changed; give "
+			     "--yes to %s",
+			     verb);
+		return CLI_USAGE;
+	}
+	fprintf(stderr, "Are you sure? Type YES, in capital letters: ");
+	if (fgets(answer, sizeof(answer), stdin) && !strcmp(answer, "YES\n"))
+		return 0;
+	cli_complain("nothing was changed");
+	return CLI_REFUSED;
 }
 
 int cli_exit_of(int err)

@@ -35,6 +35,7 @@ int cli_check(int argc, char **argv);
 int cli_config(int argc, char **argv);
 int cli_status(int argc, char **argv);
 int cli_scrub(int argc, char **argv);
+int cli_recalculate(int argc, char **argv);
 int cli_metrics(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
 int cli_version(int argc, char **argv);
@@ -44,6 +45,10 @@ void cli_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /** The same for a failure from the engine. */
 void cli_complain_error(const struct ti_error *error);
+
+/** Ask the user on the terminal whether to @verb.  Returns 0, or the exit code if the answer is no
+ * or nobody can be asked, which stderr then says. */
+int cli_agree(const char *verb);
 
 /** The exit code for a failure of reading a device (@io) or of anything else. */
 int cli_exit_of(int err);

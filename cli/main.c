@@ -15,6 +15,7 @@ static const struct cli_verb verbs[] = {
 	{ "config", "check, show and explain the configuration of LUNs", cli_config },
 	{ "status", "show the LUNs that tcmu-runner serves", cli_status },
 	{ "scrub", "verify every tag of a LUN while it is served", cli_scrub },
+	{ "recalculate", "make every tag of a LUN anew while it is served", cli_recalculate },
 	{ "metrics", "print the LUNs' numbers as OpenMetrics text", cli_metrics },
 	{ "doctor", "is everything here that serving LUNs needs?", cli_doctor },
 	{ "version", "print the version", cli_version },
@@ -28,7 +29,7 @@ static void print_help(void)
 	     "Looks after pairs of devices in dm-integrity's format: a data device and a metadata\n"
 	     "device, META below, which holds an integrity tag for each block.\n\nverbs:");
 	for (size_t i = 0; i < VERBS; i++)
-		printf("  %-10s %s\n", verbs[i].name, verbs[i].summary);
+		printf("  %-11s %s\n", verbs[i].name, verbs[i].summary);
 	puts("\noptions:\n"
 	     "  -h, --help    print this and stop; after a verb: that verb's options\n"
 	     "      --version print the version and stop\n\n"

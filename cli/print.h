@@ -111,6 +111,10 @@ struct report_scrub {
 	const struct bus_lun *lun;
 };
 
+struct report_recalculate {
+	const struct bus_lun *lun;
+};
+
 struct printer {
 	void (*dump)(const struct report_dump *report);
 	void (*check)(const struct report_check *report);
@@ -119,6 +123,7 @@ struct printer {
 	void (*config_explain)(const struct report_config_explain *report);
 	void (*status)(const struct report_status *report);
 	void (*scrub)(const struct report_scrub *report);
+	void (*recalculate)(const struct report_recalculate *report);
 	void (*doctor)(const struct report_doctor *report);
 	void (*version)(const struct report_version *report);
 	/* The verb failed before there was anything to report.  stderr has the sentence already. */

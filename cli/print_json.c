@@ -275,6 +275,7 @@ const struct printer printer_json = {
 	.config_explain = print_config_explain_json,
 	.status = print_status_json,
 	.scrub = print_scrub_json,
+	.recalculate = print_recalculate_json,
 	.doctor = doctor,
 	.version = version,
 	.failure = failure,

@@ -203,3 +203,13 @@ void print_scrub_json(const struct report_scrub *r)
 	add(top, "error", NULL);
 	finish(top);
 }
+
+void print_recalculate_json(const struct report_recalculate *r)
+{
+	struct json_object *top = json_object_new_object();
+
+	add_text(top, "name", r->lun->name);
+	add(top, "recalculation", recalculation(r->lun));
+	add(top, "error", NULL);
+	finish(top);
+}

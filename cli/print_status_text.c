@@ -170,6 +170,24 @@ static void print_flushes(const struct bus_lun *lun)
 	}
 }
 
+static void print_recalculation(const struct bus_lun *lun)
+{
+	head("recalc");
+	print_bar(bus_number(lun, "RecalcSector"), bus_number(lun, "RecalcEndSector"));
+	putchar('\n');
+}
+
+void print_recalculate_text(const struct report_recalculate *r)
+{
+	printf("%s\n", r->lun->name);
+	if (bus_flag(r->lun, "Recalculating")) {
+		print_recalculation(r->lun);
+		return;
+	}
+	head("recalc");
+	puts("finished: every tag is of the block that is there");
+}
+
 static void print_mode(const struct bus_lun *lun)
 {
 	uint64_t entries = bus_number(lun, "JournalEntries");
@@ -187,11 +205,8 @@ static void print_mode(const struct bus_lun *lun)
 		printf("%" PRIu64 " of %" PRIu64 " regions dirty\n",
 		       bus_number(lun, "BitmapDirtyBits"), regions);
 	}
-	if (bus_flag(lun, "Recalculating")) {
-		head("recalculate");
-		print_bar(bus_number(lun, "RecalcSector"), bus_number(lun, "RecalcEndSector"));
-		putchar('\n');
-	}
+	if (bus_flag(lun, "Recalculating"))
+		print_recalculation(lun);
 }
 
 static void print_lun(const struct bus_lun *lun)

@@ -262,6 +262,7 @@ const struct printer printer_text = {
 	.config_explain = print_config_explain_text,
 	.status = print_status_text,
 	.scrub = print_scrub_text,
+	.recalculate = print_recalculate_text,
 	.doctor = doctor,
 	.version = version,
 	.failure = failure,

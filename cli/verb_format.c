@@ -258,23 +258,6 @@ static void show_plan(const struct options *o, const struct ti_queue *queue,
 			contents->store.path[i]);
 }
 
-/* Returns 0 if the user agrees, else an exit code. */
-static int ask(void)
-{
-	char answer[16];
-
-	if (!isatty(STDIN_FILENO)) {
-		cli_complain("nobody can be asked, stdin is no terminal: nothing was changed; give "
-			     "--yes to format");
-		return CLI_USAGE;
-	}
-	fprintf(stderr, "Are you sure? Type YES, in capital letters: ");
-	if (fgets(answer, sizeof(answer), stdin) && !strcmp(answer, "YES\n"))
-		return 0;
-	cli_complain("nothing was changed");
-	return CLI_REFUSED;
-}
-
 /* ---- the work ---- */
 
 /* Old signatures would make others see a filesystem or a RAID member where now tags are. */
@@ -337,7 +320,7 @@ static int format(const struct options *o, const struct keyed *keyed)
 	if (!o->batch_mode)
 		show_plan(o, queue, &contents, &plan);
 	if (!o->yes && !o->batch_mode) {
-		status = ask();
+		status = cli_agree("format");
 		if (status)
 			return status;
 	}

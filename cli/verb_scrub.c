@@ -6,15 +6,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "bus.h"
 #include "cli.h"
+#include "lun_work.h"
 #include "print.h"
-#include "progress_bar.h"
 #include "syntax.h"
-
-#define LOOK_AGAIN_NS 200000000L
 
 struct options {
 	const char *word[2]; /* what to do, and with which LUN */
@@ -52,53 +49,14 @@ static const struct syntax syntax = {
 	.words_offset = offsetof(struct options, word),
 };
 
-/* The LUN as it is now.  *@luns owns it. */
-static const struct bus_lun *find(GDBusConnection *bus, const char *name, GPtrArray **luns,
-				  struct ti_error *error)
-{
-	g_clear_pointer(luns, g_ptr_array_unref);
-	return bus_luns(bus, luns, error) ? NULL : bus_find(*luns, name, error);
-}
-
-static int start(GDBusConnection *bus, const struct options *options, const struct bus_lun *lun,
-		 struct ti_error *error)
-{
-	GVariantBuilder values;
-
-	g_variant_builder_init(&values, G_VARIANT_TYPE_VARDICT);
-	if (options->rate)
-		g_variant_builder_add(&values, "{sv}", "rate", g_variant_new_uint64(options->rate));
-	if (options->restart)
-		g_variant_builder_add(&values, "{sv}", "restart", g_variant_new_boolean(TRUE));
-	return bus_call(bus, lun, "ScrubStart", g_variant_new("(a{sv})", &values), error);
-}
-
 static bool runs(const struct bus_lun *lun)
 {
 	return !strcmp(bus_text(lun, "ScrubState"), "running");
 }
 
-/* Until it ends, or we are to. */
-static const struct bus_lun *wait_for_end(GDBusConnection *bus, const struct options *options,
-					  const struct bus_lun *lun, GPtrArray **luns,
-					  struct ti_error *error)
-{
-	const struct timespec pause = { .tv_nsec = LOOK_AGAIN_NS };
-	struct progress_bar bar;
-	struct ti_progress progress = progress_bar_begin(&bar, "scrub", !options->quiet);
-
-	while (lun && runs(lun)) {
-		uint64_t end = bus_number(lun, "ScrubEndSector");
-
-		if (progress.step(progress.ctx, bus_number(lun, "ScrubSector") * TI_SECTOR_BYTES,
-				  (end ? end : 1) * TI_SECTOR_BYTES))
-			break;
-		nanosleep(&pause, NULL);
-		lun = find(bus, options->word[1], luns, error);
-	}
-	progress_bar_end(&bar);
-	return lun;
-}
+static const struct lun_work scrub = {
+	.title = "scrub", .runs = runs, .done = "ScrubSector", .end = "ScrubEndSector"
+};
 
 static int failed(const struct options *options, const struct ti_error *error)
 {
@@ -110,7 +68,8 @@ static int failed(const struct options *options, const struct ti_error *error)
 static int run(GDBusConnection *bus, const struct options *options, GPtrArray **luns,
 	       struct ti_error *error)
 {
-	const struct bus_lun *lun = find(bus, options->word[1], luns, error);
+	const char *name = options->word[1];
+	const struct bus_lun *lun = lun_look(bus, name, luns, error);
 	bool starts = !strcmp(options->word[0], "start"), stops = !strcmp(options->word[0], "stop");
 	struct report_scrub report;
 	int err = 0;
@@ -118,15 +77,16 @@ static int run(GDBusConnection *bus, const struct options *options, GPtrArray **
 	if (!lun)
 		return failed(options, error);
 	if (starts)
-		err = start(bus, options, lun, error);
+		err = bus_call(bus, lun, "ScrubStart",
+			       lun_work_options(options->rate, options->restart), error);
 	else if (stops)
 		err = bus_call(bus, lun, "ScrubStop", NULL, error);
 	if (err)
 		return failed(options, error);
 	if (starts || stops)
-		lun = find(bus, options->word[1], luns, error);
+		lun = lun_look(bus, name, luns, error);
 	if (options->wait)
-		lun = wait_for_end(bus, options, lun, luns, error);
+		lun = lun_wait(bus, &scrub, options->quiet, name, lun, luns, error);
 	if (!lun)
 		return failed(options, error);
 	report = (struct report_scrub){ .lun = lun };

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from support import CLEAN, SOURCE, USAGE, CliTest, Words, run
 
-VERBS = ["format", "dump", "check", "config", "status", "scrub", "metrics", "doctor", "version"]
+VERBS = ["format", "dump", "check", "config", "status", "scrub", "recalculate", "metrics",
+         "doctor", "version"]
 
 
 def help_options(verb: str) -> dict[str, str]:
@@ -158,6 +159,8 @@ class Mistakes(CliTest):
             (["scrub", "start"], "the name of the LUN is missing"),
             (["scrub", "stop", "x", "--restart"], "go with start only"),
             (["scrub", "start", "x", "y"], "one operand too many"),
+            (["recalculate"], "the name of the LUN is missing"),
+            (["recalculate", "x", "y"], "one operand too many"),
             (["status", "--watch", "--json"], "--watch is for people"),
             (["status", "--interval", "0"], "from 1 to 3600, not 0"),
             (["metrics", "--listen", "65536"], "from 1 to 65535"),
