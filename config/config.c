@@ -209,8 +209,9 @@ static int check_characters(struct ti_config_load *load, const char *s)
 		if (c == ':' || c == ',')
 			return ti_config_problem(load, -EINVAL,
 						 "it contains a '%c', which targetcli and the "
-						 "kernel cut at; use a link without one, e.g. in "
-						 "/dev/disk/by-id",
+						 "kernel cut at: for a device use a link "
+						 "without one, as in /dev/disk/by-id; a "
+						 "key's place goes into a profile",
 						 c);
 	}
 	return 0;

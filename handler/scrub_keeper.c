@@ -11,6 +11,7 @@
 #include "service_lun.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "say.h"
@@ -86,7 +87,7 @@ static void write_job(GTask *task, gpointer source, gpointer data, GCancellable 
 	(void)source;
 	(void)cancellable;
 	g_task_return_int(task,
-			  ti_scrub_state_save(TI_SCRUB_STATE_DIR, job->lun->escaped, &job->saved));
+			  ti_scrub_state_save(TI_SCRUB_STATE_DIR, job->lun->file, &job->saved));
 }
 
 void ti_scrub_keeper_save(struct ti_service_lun *lun)
@@ -147,8 +148,9 @@ static void was_read(GObject *source, GAsyncResult *result, gpointer data)
 	lun->restored = true;
 	if (err == -EINVAL)
 		ti_say(NULL, TI_LOG_WARN,
-		       "what is known of the last scrub cannot be read file=%s/%s.state",
-		       TI_SCRUB_STATE_DIR, lun->escaped);
+		       "what is known of the last scrub of %s cannot be read file=%s/%s.%016" PRIx64
+		       ".state",
+		       lun->name, TI_SCRUB_STATE_DIR, lun->file, job->saved.pair);
 	if (disk) {
 		if (!err)
 			take_up(lun, disk, &job->saved);
@@ -166,7 +168,7 @@ static void read_job(GTask *task, gpointer source, gpointer data, GCancellable *
 	(void)source;
 	(void)cancellable;
 	g_task_return_int(task,
-			  ti_scrub_state_load(TI_SCRUB_STATE_DIR, job->lun->escaped, &job->saved));
+			  ti_scrub_state_load(TI_SCRUB_STATE_DIR, job->lun->file, &job->saved));
 }
 
 void ti_scrub_keeper_restore(struct ti_service_lun *lun)

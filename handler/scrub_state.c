@@ -14,6 +14,11 @@
 #define GROUP	"scrub"
 #define VERSION 1
 
+static char *path_of(const char *dir, const char *name, uint64_t pair)
+{
+	return g_strdup_printf("%s/%s.%016" PRIx64 ".state", dir, name, pair);
+}
+
 /* The bad places, as "sector length kind" each. */
 static void put_bad(GKeyFile *file, const struct ti_scrub_report *r)
 {
@@ -31,7 +36,7 @@ int ti_scrub_state_save(const char *dir, const char *name, const struct ti_scrub
 {
 	const struct ti_scrub_report *r = &saved->report;
 	g_autoptr(GKeyFile) file = g_key_file_new();
-	g_autofree char *path = g_strdup_printf("%s/%s.state", dir, name), *pair = NULL;
+	g_autofree char *path = path_of(dir, name, saved->pair), *pair = NULL;
 	g_autoptr(GError) error = NULL;
 
 	if (g_mkdir_with_parents(dir, 0700) != 0)
@@ -130,7 +135,7 @@ static bool parse(GKeyFile *file, struct ti_scrub_saved *saved)
 
 int ti_scrub_state_load(const char *dir, const char *name, struct ti_scrub_saved *saved)
 {
-	g_autofree char *path = g_strdup_printf("%s/%s.state", dir, name), *pair = NULL, *is = NULL;
+	g_autofree char *path = path_of(dir, name, saved->pair), *pair = NULL, *is = NULL;
 	g_autoptr(GKeyFile) file = g_key_file_new();
 	g_autoptr(GError) error = NULL;
 	uint64_t wanted = saved->pair;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
 /* Copyright (c) 2026 The tcmu-integrity authors */
 /*
- * Where a scrub is, kept over the end of tcmu-runner and of the machine: a key file for each LUN.
+ * Where a scrub is, kept over the end of tcmu-runner and of the machine: a key file for each LUN
+ * and pair: nothing keeps two backstores from having one name.
  *
  * It lies beside the pair, not in it: dm-integrity's format has no place for it, and nothing of the
  * pair depends on it.  A file that is lost, or of another pair, costs a scrub its beginning.
@@ -20,8 +21,8 @@ struct ti_scrub_saved {
 };
 
 /**
- * Write it into DIR/NAME.state, which is replaced as a whole; the directory is made if need be.
- * Blocks: not on the main thread.  Returns 0 or negative errno.
+ * Write it into DIR/NAME.PAIR.state, which is replaced as a whole; the directory is made if need
+ * be. Blocks: not on the main thread.  Returns 0 or negative errno.
  */
 int ti_scrub_state_save(const char *dir, const char *name, const struct ti_scrub_saved *saved);
 

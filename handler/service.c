@@ -20,10 +20,25 @@
 /* How often a scrub that runs is written down. */
 #define KEEP_SECONDS 5
 
+/* A bus that is not there is looked for again, at first soon. */
+#define RETRY_SECONDS_FIRST 1
+#define RETRY_SECONDS_MOST  60
+
+/* So many signals may wait for a dbus-daemon that does not take them. */
+#define SIGNALS_MOST 256
+
 struct service {
-	int fd; /* eventfd */
-	GDBusObjectManagerServer *manager;
+	int fd;				   /* eventfd */
+	GDBusConnection *bus;		   /* NULL: not connected */
+	GDBusObjectManagerServer *manager; /* goes with it */
+	guint owning;			   /* the name, or the wish for it */
+	guint retry_seconds;
+	bool told;     /* that the name cannot be had */
 	guint keeping; /* the timer's source; 0: no scrub runs */
+
+	bool draining;	   /* until all signals so far have gone out */
+	guint waiting;	   /* signals since then */
+	uint64_t left_out; /* for which there was no room */
 
 	GMutex lock;
 	GPtrArray *luns; /* open ones; a reference each.  Under the lock. */
@@ -108,7 +123,46 @@ static gboolean keep(gpointer data)
 	return G_SOURCE_REMOVE;
 }
 
-static void take_events(struct ti_service_lun *lun)
+static void signals_are_out(GObject *source, GAsyncResult *result, gpointer data)
+{
+	struct service *s = data;
+
+	/* Its failure is that of the connection, which tells by itself. */
+	g_dbus_connection_flush_finish(G_DBUS_CONNECTION(source), result, NULL);
+	s->draining = false;
+	s->waiting = 0;
+	if (s->left_out)
+		ti_say(NULL, TI_LOG_WARN,
+		       "signals on D-Bus were left out, dbus-daemon did not take them "
+		       "count=%" PRIu64,
+		       s->left_out);
+	s->left_out = 0;
+}
+
+/*
+ * May a signal go out?  GDBus queues without bound what dbus-daemon does not take, and a medium
+ * that decays has a signal for each place.  So there are at most SIGNALS_MOST of them between two
+ * moments at which the queue was empty.
+ */
+static bool signal_may_go(struct service *s)
+{
+	if (s->waiting == SIGNALS_MOST) {
+		s->left_out++;
+		return false;
+	}
+	s->waiting++;
+	return true;
+}
+
+static void drain_signals(struct service *s)
+{
+	if (!s->bus || s->draining || s->waiting == 0)
+		return;
+	s->draining = true;
+	g_dbus_connection_flush(s->bus, NULL, signals_are_out, s);
+}
+
+static void take_events(struct service *s, struct ti_service_lun *lun)
 {
 	struct ti_event event[TI_EVENTS];
 	struct ti_disk *disk = ti_service_lun_borrow(lun);
@@ -128,7 +182,7 @@ static void take_events(struct ti_service_lun *lun)
 			lun->ended = (uint64_t)(g_get_real_time() / G_USEC_PER_SEC);
 			ended = true;
 		}
-		if (lun->skeleton)
+		if (lun->skeleton && signal_may_go(s))
 			ti_lun_object_signal(lun, disk, &event[i]);
 	}
 	flushed = ti_disk_flush_ended(disk, &result);
@@ -152,7 +206,8 @@ static gboolean woken(gint fd, GIOCondition condition, gpointer data)
 	forget_gone(s);
 	luns = all_luns(s);
 	for (guint i = 0; i < luns->len; i++)
-		take_events(g_ptr_array_index(luns, i));
+		take_events(s, g_ptr_array_index(luns, i));
+	drain_signals(s);
 	if (s->keeping == 0)
 		s->keeping = g_timeout_add_seconds(KEEP_SECONDS, keep, s);
 	return G_SOURCE_CONTINUE;
@@ -160,20 +215,65 @@ static gboolean woken(gint fd, GIOCondition condition, gpointer data)
 
 /* ---- the bus ---- */
 
-static void no_name(const char *why)
+static gboolean connect_bus(gpointer data);
+
+static void no_name(struct service *s, const char *why)
 {
+	/* Once for each time that it is lost. */
+	if (s->told)
+		return;
+	s->told = true;
 	ti_say(NULL, TI_LOG_WARN,
 	       "the bus name " TI_SERVICE_NAME " cannot be had (%s): LUNs are served, but "
 	       "'tcmu-integrity status', scrub and metrics do not reach them",
 	       why);
 }
 
+static void look_again(struct service *s)
+{
+	g_timeout_add_seconds(s->retry_seconds, connect_bus, s);
+	s->retry_seconds = MIN(s->retry_seconds * 2, RETRY_SECONDS_MOST);
+}
+
+static void name_acquired(GDBusConnection *bus, const gchar *name, gpointer data)
+{
+	struct service *s = data;
+
+	(void)bus;
+	(void)name;
+	if (s->told)
+		ti_say(NULL, TI_LOG_INFO, "the bus name " TI_SERVICE_NAME " is ours");
+	s->told = false;
+	s->retry_seconds = RETRY_SECONDS_FIRST;
+}
+
 static void name_lost(GDBusConnection *bus, const gchar *name, gpointer data)
 {
 	(void)name;
-	(void)data;
-	no_name(g_dbus_connection_is_closed(bus) ? "no connection to the system bus"
-						 : "refused, or somebody has it");
+	/* GLib asks for it again when its owner goes, and says so too when the connection is gone:
+	 * then bus_closed() has the word. */
+	if (bus && !g_dbus_connection_is_closed(bus))
+		no_name(data, "refused, or somebody has it");
+}
+
+/* dbus-daemon has ended.  What was on the bus is made anew on the next connection. */
+static void bus_closed(GDBusConnection *bus, gboolean remote, GError *error, gpointer data)
+{
+	struct service *s = data;
+	g_autoptr(GPtrArray) luns = all_luns(s);
+
+	(void)remote;
+	(void)error;
+	g_signal_handlers_disconnect_by_data(bus, s);
+	g_bus_unown_name(s->owning);
+	g_dbus_object_manager_server_set_connection(s->manager, NULL);
+	forget_gone(s);
+	for (guint i = 0; i < luns->len; i++)
+		unexport(s, g_ptr_array_index(luns, i));
+	g_clear_object(&s->manager);
+	g_clear_object(&s->bus);
+	no_name(s, "the connection to the system bus was lost");
+	look_again(s);
 }
 
 static void connected(GObject *source, GAsyncResult *result, gpointer data)
@@ -181,20 +281,23 @@ static void connected(GObject *source, GAsyncResult *result, gpointer data)
 	struct service *s = data;
 	g_autoptr(GError) error = NULL;
 	g_autoptr(GPtrArray) luns = NULL;
-	GDBusConnection *bus = g_dbus_connection_new_for_address_finish(result, &error);
 
 	(void)source;
-	if (!bus) {
-		no_name(error->message);
+	s->bus = g_dbus_connection_new_for_address_finish(result, &error);
+	if (!s->bus) {
+		no_name(s, error->message);
+		look_again(s);
 		return;
 	}
+	g_signal_connect(s->bus, "closed", G_CALLBACK(bus_closed), s);
 	s->manager = g_dbus_object_manager_server_new(TI_SERVICE_PATH);
 	luns = all_luns(s);
 	for (guint i = 0; i < luns->len; i++)
 		export(s, g_ptr_array_index(luns, i));
-	g_dbus_object_manager_server_set_connection(s->manager, bus);
-	g_bus_own_name_on_connection(bus, TI_SERVICE_NAME, G_BUS_NAME_OWNER_FLAGS_NONE, NULL,
-				     name_lost, s, NULL);
+	g_dbus_object_manager_server_set_connection(s->manager, s->bus);
+	s->owning =
+		g_bus_own_name_on_connection(s->bus, TI_SERVICE_NAME, G_BUS_NAME_OWNER_FLAGS_NONE,
+					     name_acquired, name_lost, s, NULL);
 }
 
 /* A bus that goes away must not take the LUNs with it, as GLib would have it. */
@@ -215,19 +318,27 @@ static void outlive_bus(GObject *source, GAsyncResult *result, gpointer data)
  */
 static gboolean connect_bus(gpointer data)
 {
+	struct service *s = data;
 	g_autoptr(GError) error = NULL;
 	g_autofree char *address = g_dbus_address_get_for_bus_sync(G_BUS_TYPE_SYSTEM, NULL, &error);
 
-	g_bus_get(G_BUS_TYPE_SYSTEM, NULL, outlive_bus, NULL);
-	if (address)
+	if (address) {
 		g_dbus_connection_new_for_address(
 			address,
 			G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT |
 				G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION,
 			NULL, NULL, connected, data);
-	else
-		no_name(error->message);
+	} else {
+		no_name(s, error->message);
+		look_again(s);
+	}
 	return G_SOURCE_REMOVE;
+}
+
+static gboolean begin(gpointer data)
+{
+	g_bus_get(G_BUS_TYPE_SYSTEM, NULL, outlive_bus, NULL);
+	return connect_bus(data);
 }
 
 void ti_service_start(void)
@@ -248,7 +359,8 @@ void ti_service_start(void)
 		       strerror(errno));
 	else
 		g_unix_fd_add(s->fd, G_IO_IN, woken, s);
-	g_idle_add(connect_bus, s);
+	s->retry_seconds = RETRY_SECONDS_FIRST;
+	g_idle_add(begin, s);
 	the_service = s;
 }
 
@@ -261,8 +373,8 @@ void ti_service_add(struct ti_disk *disk)
 		return;
 	/* One of this name that was closed just now has its path no longer. */
 	forget_gone(s);
-	lun = ti_service_lun_new(disk);
 	g_mutex_lock(&s->lock);
+	lun = ti_service_lun_new(disk, s->luns);
 	g_ptr_array_add(s->luns, lun);
 	g_mutex_unlock(&s->lock);
 	export(s, lun);

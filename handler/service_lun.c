@@ -9,19 +9,35 @@
 #include "libtcmu_common.h"
 
 /*
- * The name that the administrator gave to the backstore.  libtcmu keeps it to itself; the kernel
- * has it in the name of the UIO device, tcm-user/<number>/<name>/<config string>.
+ * The name that the administrator gave to the backstore, and its HBA's number.  libtcmu keeps them
+ * to itself; the kernel has them in the name of the UIO device,
+ * tcm-user/<number>/<name>/<config string>.
  */
-static char *backstore_name(struct tcmu_device *dev)
+static char *backstore_name(struct tcmu_device *dev, char **hba)
 {
 	const char *uio = tcmu_dev_get_uio_name(dev);
 	g_autofree char *path = g_strdup_printf("/sys/class/uio/%s/name", uio), *text = NULL;
 	g_auto(GStrv) part = NULL;
 
+	*hba = NULL;
 	if (!g_file_get_contents(path, &text, NULL, NULL))
 		return g_strdup(uio);
 	part = g_strsplit(g_strstrip(text), "/", 4);
-	return g_strdup(g_strv_length(part) >= 3 ? part[2] : uio);
+	if (g_strv_length(part) < 3)
+		return g_strdup(uio);
+	*hba = g_strdup(part[1]);
+	return g_strdup(part[2]);
+}
+
+static bool is_taken(const char *name, GPtrArray *others)
+{
+	for (guint i = 0; i < others->len; i++) {
+		const struct ti_service_lun *other = g_ptr_array_index(others, i);
+
+		if (!strcmp(other->name, name))
+			return true;
+	}
+	return false;
 }
 
 /* Whatever an object's path may not hold, and '_', as _xx. */
@@ -38,13 +54,17 @@ static char *escape(const char *name)
 	return g_string_free(out, FALSE);
 }
 
-struct ti_service_lun *ti_service_lun_new(struct ti_disk *disk)
+struct ti_service_lun *ti_service_lun_new(struct ti_disk *disk, GPtrArray *others)
 {
 	struct ti_service_lun *lun = g_new0(struct ti_service_lun, 1);
+	g_autofree char *name = NULL, *hba = NULL;
 
 	g_atomic_ref_count_init(&lun->refs);
 	g_mutex_init(&lun->lock);
-	lun->name = backstore_name(disk->dev);
+	name = backstore_name(disk->dev, &hba);
+	lun->file = escape(name);
+	lun->name = is_taken(name, others) ? g_strdup_printf("user_%s/%s", hba, name)
+					   : g_steal_pointer(&name);
 	lun->escaped = escape(lun->name);
 	lun->disk = disk;
 	lun->flush_now = g_ptr_array_new();
@@ -67,6 +87,7 @@ void ti_service_lun_unref(struct ti_service_lun *lun)
 	g_mutex_clear(&lun->lock);
 	g_free(lun->name);
 	g_free(lun->escaped);
+	g_free(lun->file);
 	g_free(lun);
 }
 

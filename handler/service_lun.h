@@ -20,8 +20,9 @@
 
 struct ti_service_lun {
 	gatomicrefcount refs;
-	char *name;    /* of the backstore */
-	char *escaped; /* the last element of its object's path, and of its file's name */
+	char *name;    /* of the backstore; user_N/NAME if another open LUN has it */
+	char *escaped; /* the last element of its object's path */
+	char *file;    /* the beginning of the name of its file, which has the pair in it, too */
 
 	GMutex lock;
 	struct ti_disk *disk; /* NULL: closed.  Under the lock. */
@@ -36,7 +37,8 @@ struct ti_service_lun {
 	uint64_t started, ended; /* of the scrub; seconds since 1970 */
 };
 
-struct ti_service_lun *ti_service_lun_new(struct ti_disk *disk);
+/** @others: the struct ti_service_lun that are open. */
+struct ti_service_lun *ti_service_lun_new(struct ti_disk *disk, GPtrArray *others);
 struct ti_service_lun *ti_service_lun_ref(struct ti_service_lun *lun);
 void ti_service_lun_unref(struct ti_service_lun *lun);
 

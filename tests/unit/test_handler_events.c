@@ -202,7 +202,7 @@ static void make_place(struct place *p)
 {
 	strcpy(p->dir, "/tmp/ti-scrub-XXXXXX");
 	assert_non_null(mkdtemp(p->dir));
-	snprintf(p->file, sizeof(p->file), "%s/sub/lun.state", p->dir);
+	snprintf(p->file, sizeof(p->file), "%s/sub/lun.123456789abcdef0.state", p->dir);
 	strcat(p->dir, "/sub"); /* is made */
 }
 
@@ -248,12 +248,41 @@ static void file_of_another_pair_is_not_taken(void **state)
 {
 	struct ti_scrub_saved back = { .pair = example.pair + 1 };
 	struct place p;
+	char other[96];
 
 	(void)state;
 	make_place(&p);
 	assert_int_equal(ti_scrub_state_save(p.dir, "lun", &example), 0);
+	assert_int_equal(ti_scrub_state_load(p.dir, "lun", &back), -ENOENT);
+	assert_int_equal(back.report.state, TI_SCRUB_NEVER);
+	/* Nor if it was given the right name. */
+	snprintf(other, sizeof(other), "%s/lun.123456789abcdef1.state", p.dir);
+	assert_int_equal(rename(p.file, other), 0);
 	assert_int_equal(ti_scrub_state_load(p.dir, "lun", &back), -ESTALE);
 	assert_int_equal(back.report.state, TI_SCRUB_NEVER);
+	unlink(other);
+	remove_place(&p);
+}
+
+static void luns_of_one_name_have_a_file_each(void **state)
+{
+	struct ti_scrub_saved other = example, back = { .pair = example.pair };
+	struct place p;
+	char file[96];
+
+	(void)state;
+	make_place(&p);
+	other.pair++;
+	other.report.sector = 4321;
+	assert_int_equal(ti_scrub_state_save(p.dir, "lun", &example), 0);
+	assert_int_equal(ti_scrub_state_save(p.dir, "lun", &other), 0);
+	assert_int_equal(ti_scrub_state_load(p.dir, "lun", &back), 0);
+	assert_int_equal(back.report.sector, 1234);
+	back.pair = other.pair;
+	assert_int_equal(ti_scrub_state_load(p.dir, "lun", &back), 0);
+	assert_int_equal(back.report.sector, 4321);
+	snprintf(file, sizeof(file), "%s/lun.123456789abcdef1.state", p.dir);
+	unlink(file);
 	remove_place(&p);
 }
 
@@ -323,6 +352,7 @@ int main(void)
 		cmocka_unit_test(every_duration_has_its_bucket),
 		cmocka_unit_test(scrub_is_read_as_it_was_written),
 		cmocka_unit_test(file_of_another_pair_is_not_taken),
+		cmocka_unit_test(luns_of_one_name_have_a_file_each),
 		cmocka_unit_test(damaged_file_is_not_believed),
 		cmocka_unit_test(list_that_is_too_long_is_not_believed),
 	};
