@@ -43,6 +43,9 @@ static void opens(struct sim_lun *l)
 	sim_reads(l, 0, 8, 0);
 }
 
+/* In a superblock: behind the magic. */
+#define VERSION_OFFSET 8U
+
 static void write_superblock(struct sim_lun *l, const struct ti_superblock *sb)
 {
 	ti_superblock_write(sb, sim_contents(l->sim, TI_META) + l->geo.start_sector * 512);
@@ -66,6 +69,9 @@ static void flags_that_no_mode_can_serve_are_refused_by_name(void **state)
 		sb.flags |= refused[i].flags;
 		sb.recalc_sector = sb.provided_sectors - 1;
 		write_superblock(l, &sb);
+		refuses(l, -EOPNOTSUPP, "sim-meta", refused[i].word);
+		/* Of a version that has no such flag. */
+		sim_contents(l->sim, TI_META)[l->geo.start_sector * 512 + VERSION_OFFSET] = 5;
 		refuses(l, -EOPNOTSUPP, "sim-meta", refused[i].word);
 		write_superblock(l, &l->sb);
 		opens(l);
