@@ -161,6 +161,21 @@ static int load_journal(struct ti_queue *queue, const struct ti_superblock *sb,
 	return err;
 }
 
+/* Rot does not hit every block: then it is the question that is wrong. */
+static void doubt_the_digest(const struct report_check *report)
+{
+	const uint64_t *bad = report->result->bad_sectors;
+	uint64_t all = 0;
+
+	for (int i = 0; i < TI_CHECK_KINDS; i++)
+		all += bad[i];
+	if (bad[TI_CHECK_MISMATCH] && all == report->result->checked_sectors)
+		cli_complain("no block at all matches its tag: was the pair formatted with %s, and "
+			     "with this "
+			     "key if it has one? The superblock does not tell; see --integrity",
+			     report->hash);
+}
+
 static int exit_of_result(const struct report_check *report)
 {
 	const uint64_t *bad = report->result->bad_sectors;
@@ -243,6 +258,7 @@ static int check(const struct options *options, const struct keyed *keyed,
 		return failed(print, &error, CLI_IO);
 	report.complete = !err;
 	print->check(&report);
+	doubt_the_digest(&report);
 	return exit_of_result(&report);
 }
 

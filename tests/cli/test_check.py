@@ -41,6 +41,16 @@ class Damage(CliTest):
                         pair.flip(which, offset, 3)
             self.expect(pair.check("--start", str(start)), CLEAN)
 
+    def test_wrong_digest(self) -> None:
+        """Where nothing matches, the digest is in doubt; where one block does, it is not."""
+        pair = self.formatted()
+        done = self.expect(pair.check("--integrity", "crc32"), DIFFERENT)
+        self.assertIn("no block at all matches its tag: was the pair formatted with crc32", done.err)
+        with pair.data.open("r+b") as data:
+            data.write(b"x" * (MIB - 512))
+        done = self.expect(pair.check(), DIFFERENT)
+        self.assertNotIn("no block at all", done.err)
+
     def test_text(self) -> None:
         """Ranges, counts and sizes as a person reads them."""
         pair = self.formatted()
