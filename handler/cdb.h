@@ -213,7 +213,10 @@ int ti_ask_engine(struct ti_command *cmd, enum ti_req_op op, struct ti_extent ex
 bool ti_unmap_next(const struct iovec *iov, size_t iov_count, struct ti_unmap *unmap,
 		   struct ti_extent *extent);
 
-/** Answer GET LBA STATUS with what the engine has found.  Returns TCMU_STS_OK. */
+/**
+ * Answer GET LBA STATUS with what the engine has found: so many whole blocks, 0 if its extent ends
+ * within the first.  Returns TCMU_STS_OK.
+ */
 int ti_answer_lba_status(struct ti_command *cmd, uint64_t blocks, bool discarded);
 
 /* The rows' functions, by file. */

@@ -149,6 +149,10 @@ int ti_answer_lba_status(struct ti_command *cmd, uint64_t blocks, bool discarded
 {
 	uint8_t data[24] = { 0 };
 
+	if (blocks == 0) { /* one of several integrity blocks, not alike: it is not discarded */
+		blocks = 1;
+		discarded = false;
+	}
 	describe(data, ti_be64(cmd->cdb + 2), blocks, discarded ? DEALLOCATED : MAPPED);
 	return ti_answer(cmd, data, sizeof(data), ti_be32(cmd->cdb + 10));
 }
