@@ -240,6 +240,22 @@ static int clean_in_bitmap_mode(struct ti_lun *lun, unsigned log2, struct ti_err
 	return err != 0 ? err : store_superblock(lun, error);
 }
 
+/*
+ * A predecessor that was killed may have left the superblock that says so in the device's cache.
+ * Tags are not looked at on the strength of it: no power cut may take it back.
+ */
+static int keep_doubt(struct ti_lun *lun, struct ti_error *error)
+{
+	int err = ti_lun_flush_meta(lun);
+
+	if (err != 0)
+		return ti_error_set(error, err,
+				    "cannot flush %s, whose superblock says that tags are to be "
+				    "recalculated: %s",
+				    meta_name(lun), strerror(-err));
+	return 0;
+}
+
 static int settle_clean(struct ti_lun *lun, unsigned log2, struct ti_error *error)
 {
 	bool wish = lun->reset_recalculate ||
@@ -253,7 +269,9 @@ static int settle_clean(struct ti_lun *lun, unsigned log2, struct ti_error *erro
 		return 0;
 	if (lun->bitmap != NULL)
 		return clean_in_bitmap_mode(lun, log2, error);
-	return wish ? store_superblock(lun, error) : 0;
+	if (wish)
+		return store_superblock(lun, error);
+	return lun->recalc.active ? keep_doubt(lun, error) : 0;
 }
 
 static int settle_dirty(struct ti_lun *lun, unsigned log2, struct ti_error *error)

@@ -220,7 +220,9 @@ static void complete(struct sim_queue *sim, size_t i)
 			make_latest_durable(sim, &sim->dev[io->dev]);
 		break;
 	case TI_IO_FLUSH:
-		flush_device(sim, &p, io->result != 0);
+		/* One that is cancelled never reached the device. */
+		if (io->result != -ECANCELED)
+			flush_device(sim, &p, io->result != 0);
 		break;
 	case TI_IO_DISCARD:
 		if (io->result == 0 && !sim->options.discards)

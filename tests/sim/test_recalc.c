@@ -548,6 +548,35 @@ static void cut_while_the_size_of_bits_changes_leaves_all_dirty(void **state)
 	}
 }
 
+/* While it is pending nobody looks at tags: a power cut must not take back why. */
+static void superblock_that_a_killed_process_left_in_the_cache_is_flushed(void **state)
+{
+	static const enum ti_mode modes[] = { TI_MODE_DIRECT, TI_MODE_JOURNAL, TI_MODE_BITMAP };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		struct sim_lun *l = unfinished(1000, modes[i]);
+		struct ti_superblock sb = l->sb;
+		uint64_t at = l->geo.start_sector * TI_SECTOR_BYTES;
+		_Alignas(TI_SB_BYTES) uint8_t page[TI_SB_BYTES];
+
+		sb.recalc_sector = 0;
+		ti_superblock_write(&sb, page);
+		assert_int_equal(ti_queue_sync(sim_as_queue(l->sim), TI_IO_WRITE, TI_META, at, page,
+					       sizeof(page)),
+				 0);
+		open_it(l);
+		sim_power_cut(l->sim);
+		ti_lun_abandon(l->lun);
+		l->lun = NULL;
+		if (modes[i] == TI_MODE_BITMAP)
+			assert_int_equal(sim_bits(l), 64);
+		else
+			assert_int_equal(sim_superblock(l).recalc_sector, 0);
+		sim_lun_free(l);
+	}
+}
+
 static void pending_recalculation_in_mode_bitmap_sets_the_bits(void **state)
 {
 	struct sim_lun *l = unfinished(1000, TI_MODE_BITMAP);
@@ -882,6 +911,7 @@ int main(void)
 		cmocka_unit_test(option_recalculate_begins_once_and_reset_always),
 		cmocka_unit_test(another_size_of_bits_makes_everything_dirty),
 		cmocka_unit_test(cut_while_the_size_of_bits_changes_leaves_all_dirty),
+		cmocka_unit_test(superblock_that_a_killed_process_left_in_the_cache_is_flushed),
 		cmocka_unit_test(pending_recalculation_in_mode_bitmap_sets_the_bits),
 		cmocka_unit_test(unreadable_block_costs_only_its_own_tag),
 		cmocka_unit_test(unreadable_block_keeps_its_tag_while_others_look),

@@ -592,7 +592,8 @@ static void open_lun(struct world *w, char mode)
 	w->mode = world_mode_or(w, mode);
 	/* First, perhaps, one or two opens that the power does not last for: replay is cut. */
 	while (sim_chance(&w->random, 40)) {
-		faults_vanish_after(&w->faults, 1 + (unsigned)sim_below(&w->random, 40));
+		faults_vanish_after(&w->faults, 1 + (unsigned)sim_below(&w->random, 40),
+				    w->schedule->shape.store);
 		(void)try_open(w, &error);
 		faults_none(&w->faults);
 		sim_power_cut(w->sim);
@@ -720,7 +721,8 @@ static void kill_process(struct world *w, char mode)
 	w->mode = world_mode_or(w, mode);
 	/* First, perhaps, successors that are killed while they open. */
 	while (sim_chance(&w->random, 30)) {
-		faults_vanish_after(&w->faults, 1 + (unsigned)sim_below(&w->random, 40));
+		faults_vanish_after(&w->faults, 1 + (unsigned)sim_below(&w->random, 40),
+				    w->schedule->shape.store);
 		(void)try_open(w, &error);
 		faults_none(&w->faults);
 		sim_kill(w->sim);

@@ -62,11 +62,12 @@ void faults_choose(struct faults *f, struct sim_random *r, const uint64_t *bytes
 		f->rule[f->rules++] = any_rule(r, bytes, now_ns);
 }
 
-void faults_vanish_after(struct faults *f, unsigned count)
+void faults_vanish_after(struct faults *f, unsigned count, bool remembered)
 {
 	faults_none(f);
 	f->vanishing = true;
 	f->vanish_after = count;
+	f->vanish_err = remembered ? -ENODEV : -ECANCELED;
 }
 
 static bool hits(const struct fault_rule *rule, const struct ti_io *io, uint64_t now_ns)
@@ -81,7 +82,7 @@ static bool hits(const struct fault_rule *rule, const struct ti_io *io, uint64_t
 int faults_hit(struct faults *f, struct sim_random *r, const struct ti_io *io, uint64_t now_ns)
 {
 	if (f->vanishing && f->vanish_after == 0)
-		return -ENODEV;
+		return f->vanish_err;
 	if (f->vanishing)
 		f->vanish_after--;
 	for (unsigned i = 0; i < f->rules; i++) {

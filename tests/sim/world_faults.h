@@ -31,13 +31,17 @@ struct faults {
 	unsigned rules;
 	bool vanishing;
 	unsigned vanish_after; /* I/Os until both devices are gone */
+	int vanish_err;
 };
 
 void faults_none(struct faults *f);
 /* Other rules than before, or none. */
 void faults_choose(struct faults *f, struct sim_random *r, const uint64_t *bytes, uint64_t now_ns);
-/* Everything of both devices fails after @count more I/Os. */
-void faults_vanish_after(struct faults *f, unsigned count);
+/*
+ * Everything of both devices fails after @count more I/Os.  A flush that fails loses what is in the
+ * cache; unless @remembered, for then nobody could know at the next open: it was never seen.
+ */
+void faults_vanish_after(struct faults *f, unsigned count, bool remembered);
 /* The error of an I/O that completes now, or 0. */
 int faults_hit(struct faults *f, struct sim_random *r, const struct ti_io *io, uint64_t now_ns);
 

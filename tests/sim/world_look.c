@@ -37,8 +37,6 @@ struct look {
 	uint64_t *sum;	/* by block, of what was seen: it need not be a version's */
 	bool *doubt;	/* by block: what the medium said before it was opened */
 	bool *settled;	/* by block: what was in doubt at the kill, and is not any more */
-	/* What a successor that was killed wrote, the doubt among it, need not be on the medium. */
-	bool may_go_back;
 };
 
 static int fault(void *ctx, const struct ti_io *io)
@@ -164,18 +162,12 @@ static void judge_kill(void *ctx, uint32_t n, const uint8_t *data)
 	see(l, n, data, model_judge_kill(&l->world->model, n, data, l->doubt[n]));
 }
 
-static bool is_same(const struct look *l, uint32_t n, const uint8_t *data)
-{
-	if (data == NULL || l->seen[n] == SEEN_MISMATCH)
-		return data == NULL && l->seen[n] == SEEN_MISMATCH;
-	return sum_of(l, data) == l->sum[n];
-}
-
 static void judge_same(void *ctx, uint32_t n, const uint8_t *data)
 {
 	struct look *l = ctx;
 
-	if (is_same(l, n, data))
+	if (data == NULL ? l->seen[n] == SEEN_MISMATCH
+			 : l->seen[n] != SEEN_MISMATCH && sum_of(l, data) == l->sum[n])
 		return;
 	/* Where all tags are to be made anew, so is that one. */
 	if (data != NULL && l->seen[n] == SEEN_MISMATCH && l->doubt[n]) {
@@ -193,7 +185,7 @@ static void judge_cut_after_kill(void *ctx, uint32_t n, const uint8_t *data)
 {
 	struct look *l = ctx;
 
-	if (l->settled[n] && !l->doubt[n] && (!l->may_go_back || is_same(l, n, data)))
+	if (l->settled[n] && !l->doubt[n])
 		judge_same(ctx, n, data);
 	else
 		judge_cut(ctx, n, data);
@@ -289,7 +281,8 @@ static void check_cut(struct look *l)
 	copy_store(l, false);
 	recover(l);
 	while (sim_chance(&w->random, 25)) {
-		faults_vanish_after(&l->faults, 1 + (unsigned)sim_below(&w->random, 40));
+		faults_vanish_after(&l->faults, 1 + (unsigned)sim_below(&w->random, 40),
+				    l->has_store);
 		(void)try_open(l, mode, &error);
 		faults_none(&l->faults);
 		cut(l);
@@ -329,7 +322,7 @@ static void check_kill(struct look *l)
 {
 	struct world *w = l->world;
 	const struct world_mode *mode = any_mode(l);
-	bool flushed = sim_chance(&w->random, 60), first = true;
+	bool flushed = sim_chance(&w->random, 60);
 
 	sim_copy(l->sim, w->sim);
 	sim_reseed(l->sim, sim_random(&w->random));
@@ -339,13 +332,13 @@ static void check_kill(struct look *l)
 	while (sim_chance(&w->random, 25)) {
 		struct ti_error error;
 
-		faults_vanish_after(&l->faults, 1 + (unsigned)sim_below(&w->random, 40));
+		faults_vanish_after(&l->faults, 1 + (unsigned)sim_below(&w->random, 40),
+				    l->has_store);
 		(void)try_open(l, any_mode(l), &error);
 		faults_none(&l->faults);
 		sim_kill(l->sim);
 		ti_lun_abandon(l->lun);
 		l->lun = NULL;
-		first = false;
 	}
 	/* A flush of the successor's may have lost what the dead one had acknowledged. */
 	l->broken |= l->has_store && l->flush_failed;
@@ -356,7 +349,6 @@ static void check_kill(struct look *l)
 		world_recalculate(l->lun, (unsigned)sim_below(&w->random, 30));
 	flushed = flushed && flush(l);
 	memcpy(l->settled, l->doubt, w->model.blocks * sizeof(*l->doubt));
-	l->may_go_back = !first;
 	cut(l);
 	world_drop_store(l->store);
 	l->broken = false;
