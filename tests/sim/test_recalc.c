@@ -276,7 +276,8 @@ static void last_bit_stays_until_the_superblock_says_done(void **state)
 	l->options.bitmap_flush_interval_ms = 1;
 	open_it(l);
 	sim_fail(l, TI_META, TI_IO_WRITE, l->geo.start_sector * 512, 1);
-	for (unsigned i = 0; i < 5 || sim_stats(l).recalc_sector < 4096; i++) {
+	/* To the end, and then on, so that every bit that may go is gone. */
+	for (unsigned after = 0; after < 5; after += sim_stats(l).recalc_sector == 4096) {
 		sim_clear(l);
 		sim_finish(l);
 	}
