@@ -342,7 +342,10 @@ int ti_bitmap_stop(struct ti_lun *lun)
 		err = transfer(lun, TI_IO_WRITE, b->disk, b->bytes, &error);
 		return err != 0 ? err : store_superblock(lun, &error);
 	}
-	err = empty_journal(lun, &error);
+	/* Taken for bits, what the journal is written over them says that regions are clean. */
+	err = lun->recalc.active ? store_void(lun, &error) : 0;
+	if (err == 0)
+		err = empty_journal(lun, &error);
 	if (err != 0)
 		return err;
 	lun->sb.flags &= ~TI_SB_DIRTY_BITMAP;

@@ -417,6 +417,11 @@ int ti_lun_recalculate(struct ti_lun *lun, uint64_t rate)
 		return -EALREADY;
 	if (ti_seal_check_recalculate(lun->seal, &lun->sb, lun->hash.ops, false, "", &error) != 0)
 		return -EPERM;
+	/* Bits of an earlier recalculation, all clear by now, would say that there is nothing to
+	 * do. */
+	ti_memory_put(r->bits, r->bits_bytes);
+	r->bits = NULL;
+	r->bits_bytes = 0;
 	/* A crash before the first save of this leaves the pair as if nobody had asked. */
 	lun->sb.flags |= TI_SB_RECALCULATING;
 	lun->sb.recalc_sector = 0;

@@ -550,6 +550,45 @@ static void cut_while_the_size_of_bits_changes_leaves_all_dirty(void **state)
 	}
 }
 
+/* The journal is written over the bits then: its bytes, taken for bits, call regions clean. */
+static void cut_while_a_pending_recalculation_is_closed_leaves_it_pending(void **state)
+{
+	(void)state;
+	for (uint32_t ios = 0; ios < 24; ios++) {
+		struct sim_lun *l = unfinished(0, TI_MODE_BITMAP);
+
+		l->options.recalculate_rate = 1;
+		open_it(l);
+		sim_vanish_after(l, ios);
+		(void)sim_lun_close(l);
+		sim_power_cut(l->sim);
+		sim_vanish_after(l, SIM_FOR_EVER);
+		sim_forget(l);
+		l->options.recalculate_rate = 0;
+		open_it(l);
+		settle(l);
+		assert_true(sim_all_match(l));
+		sim_lun_free(l);
+	}
+}
+
+static void recalculation_on_request_after_one_of_dirty_regions_is_of_everything(void **state)
+{
+	struct sim_lun *l = died();
+
+	(void)state;
+	l->options.mode = TI_MODE_DIRECT;
+	open_it(l);
+	sim_recalculate(l);
+	sim_put_block(l, 3000, 8);
+	mismatch_at(l, 3000);
+	assert_int_equal(ti_lun_recalculate(l->lun, 0), 0);
+	sim_recalculate(l);
+	settle(l);
+	assert_true(sim_all_match(l));
+	sim_lun_free(l);
+}
+
 /* While it is pending nobody looks at tags: a power cut must not take back why. */
 static void superblock_that_a_killed_process_left_in_the_cache_is_flushed(void **state)
 {
@@ -912,6 +951,9 @@ int main(void)
 		cmocka_unit_test(option_recalculate_begins_once_and_reset_always),
 		cmocka_unit_test(another_size_of_bits_makes_everything_dirty),
 		cmocka_unit_test(cut_while_the_size_of_bits_changes_leaves_all_dirty),
+		cmocka_unit_test(cut_while_a_pending_recalculation_is_closed_leaves_it_pending),
+		cmocka_unit_test(
+			recalculation_on_request_after_one_of_dirty_regions_is_of_everything),
 		cmocka_unit_test(superblock_that_a_killed_process_left_in_the_cache_is_flushed),
 		cmocka_unit_test(pending_recalculation_in_mode_bitmap_sets_the_bits),
 		cmocka_unit_test(unreadable_block_costs_only_its_own_tag),
