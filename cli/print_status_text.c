@@ -179,13 +179,19 @@ static void print_recalculation(const struct bus_lun *lun)
 
 void print_recalculate_text(const struct report_recalculate *r)
 {
+	uint64_t unreadable = bus_counter(r->lun, "recalc_unreadable_sectors");
+
 	printf("%s\n", r->lun->name);
 	if (bus_flag(r->lun, "Recalculating")) {
 		print_recalculation(r->lun);
 		return;
 	}
 	head("recalc");
-	puts("finished: every tag is of the block that is there");
+	if (unreadable != 0)
+		printf("finished: %" PRIu64 " sectors could not be read and keep their old tags\n",
+		       unreadable);
+	else
+		puts("finished: every tag is of the block that is there");
 }
 
 static void print_mode(const struct bus_lun *lun)

@@ -101,7 +101,9 @@ static int run(GDBusConnection *bus, const struct options *options, GPtrArray **
 		return failed(options, error);
 	report = (struct report_recalculate){ .lun = lun };
 	printer_for(options->json)->recalculate(&report);
-	return options->wait && runs(lun) ? CLI_STOPPED : CLI_CLEAN;
+	if (options->wait && runs(lun))
+		return CLI_STOPPED;
+	return bus_counter(lun, "recalc_unreadable_sectors") != 0 ? CLI_IO : CLI_CLEAN;
 }
 
 int cli_recalculate(int argc, char **argv)

@@ -155,7 +155,7 @@ def integrity_lun(module: Any) -> Any:
             """
             Makes every tag anew from the blocks that are there, in the background.
             Whatever is bad becomes good by that: look at it first. rate limits it,
-            in MiB per second. Refused with keyed tags.
+            in MiB per second. Refused where a key could be got around by it.
             """
             self.assert_root()
             limit = rate_of(self, rate)
