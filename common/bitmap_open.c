@@ -21,11 +21,17 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bitmap.h"
 #include "format.h"
+#include "journal.h"
+#include "journal_store.h"
 #include "memory.h"
+#include "store_file.h"
 
 #define LOAD_BYTES (1U << 20)
 
@@ -274,11 +280,40 @@ static int settle_clean(struct ti_lun *lun, unsigned log2, struct ti_error *erro
 	return lun->recalc.active ? keep_doubt(lun, error) : 0;
 }
 
+/*
+ * A bitmap in the journal's place: somebody has used the pair since a killed process left its ring
+ * in a file, for our own change to mode bitmap brings a ring home first.  An emptied journal looks
+ * like the one that a ring of a fresh pair goes with, so the ring must go before.
+ */
+static int forget_ring(struct ti_lun *lun, struct ti_error *error)
+{
+	char *path = NULL;
+	bool found = lun->journal != NULL && lun->journal->store->inherited;
+
+	if (found)
+		ti_journal_store_drop(lun->journal->store);
+	if (lun->journal == NULL && lun->store_path != NULL) {
+		if (asprintf(&path, "%s" TI_STORE_JOURNAL, lun->store_path) < 0)
+			return ti_error_set(error, -ENOMEM, "out of memory");
+		found = ti_journal_store_exists(path) && unlink(path) == 0;
+		free(path);
+	}
+	if (found)
+		ti_log(&lun->log, TI_LOG_ERR,
+		       "somebody else has opened the pair in mode bitmap since a tcmu-runner was "
+		       "killed: writes that it had acknowledged and not committed are dropped "
+		       "device=%s",
+		       meta_name(lun));
+	return 0;
+}
+
 static int settle_dirty(struct ti_lun *lun, unsigned log2, struct ti_error *error)
 {
 	struct found f = { 0 };
-	int err = find_dirty(lun, log2, &f, error);
+	int err = lun->read_only ? 0 : forget_ring(lun, error);
 
+	if (err == 0)
+		err = find_dirty(lun, log2, &f, error);
 	if (err == 0 && lun->read_only) {
 		recalculate_from(lun, 0);
 		err = recalculate_only(lun, f.map, f.bits, log2, error);

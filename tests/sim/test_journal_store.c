@@ -390,6 +390,39 @@ static void journal_that_somebody_else_has_used_is_left_alone(void **state)
 }
 
 /* Section 0 is committed, 1 was tried and not written, 2 is filled, 3 is clean. */
+/* The journal that is emptied then looks like the fresh one that the ring went with. */
+static void ring_is_not_believed_after_somebody_used_mode_bitmap(void **state)
+{
+	static const enum ti_mode modes[] = { TI_MODE_JOURNAL, TI_MODE_DIRECT, TI_MODE_BITMAP };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		struct sim_lun *l = with_store(4, 100);
+
+		sim_ok(l, sim_write(l, 5, 1, 2));
+		sim_kill(l->sim);
+		ti_lun_abandon(l->lun);
+		sim_forget(l);
+		l->options.store_path = NULL;
+		l->options.mode = TI_MODE_BITMAP;
+		assert_int_equal(sim_lun_open(l), 0);
+		sim_ok(l, sim_write(l, 5, 1, 3));
+		sim_ok(l, sim_flush(l));
+		sim_kill(l->sim);
+		ti_lun_abandon(l->lun);
+		sim_forget(l);
+		l->options.store_path = path;
+		l->options.mode = modes[i];
+		assert_int_equal(sim_lun_open(l), 0);
+		sim_reads(l, 5, 1, 3);
+		assert_int_equal(sim_lun_close(l), 0);
+		l->options.mode = TI_MODE_JOURNAL;
+		assert_int_equal(sim_lun_open(l), 0);
+		sim_reads(l, 5, 1, 3);
+		sim_lun_free(l);
+	}
+}
+
 static void any_change_of_the_medium_is_noticed(void **state)
 {
 	/* Section, sector, byte in it, and whether that is noticed. */
@@ -940,6 +973,7 @@ int main(void)
 		cmocka_unit_test(what_was_taken_over_is_durable),
 		cmocka_unit_test(takeover_whose_commit_fails_is_repeated),
 		cmocka_unit_test(journal_that_somebody_else_has_used_is_left_alone),
+		cmocka_unit_test(ring_is_not_believed_after_somebody_used_mode_bitmap),
 		cmocka_unit_test(any_change_of_the_medium_is_noticed),
 		cmocka_unit_test(ring_of_another_pair_is_dropped),
 		cmocka_unit_test(
