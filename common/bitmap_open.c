@@ -21,7 +21,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,7 +30,6 @@
 #include "journal.h"
 #include "journal_store.h"
 #include "memory.h"
-#include "store_file.h"
 
 #define LOAD_BYTES (1U << 20)
 
@@ -287,14 +285,17 @@ static int settle_clean(struct ti_lun *lun, unsigned log2, struct ti_error *erro
  */
 static int forget_ring(struct ti_lun *lun, struct ti_error *error)
 {
-	char *path = NULL;
-	bool found = lun->journal != NULL && lun->journal->store->inherited;
+	char *path;
+	bool found;
+	int err;
 
-	if (found)
+	if (lun->journal != NULL) {
+		found = lun->journal->store->inherited;
 		ti_journal_store_drop(lun->journal->store);
-	if (lun->journal == NULL && lun->store_path != NULL) {
-		if (asprintf(&path, "%s" TI_STORE_JOURNAL, lun->store_path) < 0)
-			return ti_error_set(error, -ENOMEM, "out of memory");
+	} else {
+		err = ti_lun_ring_path(lun, &path, error);
+		if (err != 0)
+			return err;
 		found = ti_journal_store_exists(path) && unlink(path) == 0;
 		free(path);
 	}

@@ -288,6 +288,10 @@ struct ti_store_pair ti_lun_store_pair(struct ti_lun *lun);
 /** Mode direct: what a journal still holds goes to its places, then it is erased.  Blocks. */
 int ti_lun_empty_journal(struct ti_lun *lun, struct ti_error *error);
 
+/** The file of the journal's ring, to be freed; *@path NULL: nothing is to outlive us.  0 or
+ * -ENOMEM. */
+int ti_lun_ring_path(const struct ti_lun *lun, char **path, struct ti_error *error);
+
 /* lun_meta.c: while nothing else is going on.  All block. */
 
 /** Flush the metadata device; a failure is remembered like any other flush's. */

@@ -79,14 +79,22 @@ static int empty_journal(struct ti_lun *lun, const char *path, struct ti_error *
 	return 0;
 }
 
+int ti_lun_ring_path(const struct ti_lun *lun, char **path, struct ti_error *error)
+{
+	*path = NULL;
+	if (lun->store_path != NULL && asprintf(path, "%s" TI_STORE_JOURNAL, lun->store_path) < 0)
+		return ti_error_set(error, -ENOMEM, "out of memory");
+	return 0;
+}
+
 int ti_lun_empty_journal(struct ti_lun *lun, struct ti_error *error)
 {
 	struct ti_journal_summary summary;
-	char *path = NULL;
-	int err;
+	char *path;
+	int err = ti_lun_ring_path(lun, &path, error);
 
-	if (lun->store_path != NULL && asprintf(&path, "%s" TI_STORE_JOURNAL, lun->store_path) < 0)
-		return ti_error_set(error, -ENOMEM, "out of memory");
+	if (err != 0)
+		return err;
 	if (ti_journal_store_exists(path)) {
 		/* A runner was killed that served the pair in mode journal. */
 		err = empty_journal(lun, path, error);

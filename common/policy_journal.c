@@ -8,7 +8,6 @@
  * entry if it has one, without checking it, else from the data device with its tag.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "journal.h"
@@ -164,11 +163,11 @@ static uint64_t atomic_sectors(const struct ti_lun *lun)
 
 static int open_journal(struct ti_lun *lun, struct ti_error *error)
 {
-	char *path = NULL;
-	int err;
+	char *path;
+	int err = ti_lun_ring_path(lun, &path, error);
 
-	if (lun->store_path != NULL && asprintf(&path, "%s" TI_STORE_JOURNAL, lun->store_path) < 0)
-		return ti_error_set(error, -ENOMEM, "out of memory");
+	if (err != 0)
+		return err;
 	err = ti_journal_alloc(lun, path, &lun->journal, error);
 	free(path);
 	return err;
