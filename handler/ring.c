@@ -21,10 +21,8 @@ void ti_ring_find(struct tcmu_device *dev, struct ti_ring *ring)
 	ring->tail = *ring->place;
 }
 
-/* The entry at @tail, or NULL where there can be none.  A mailbox that makes no sense has no end.
- */
-static const struct tcmu_cmd_entry *entry_at(const struct tcmu_mailbox *mailbox, uint32_t tail,
-					     uint32_t *len)
+const struct tcmu_cmd_entry *ti_ring_entry(const struct tcmu_mailbox *mailbox, uint32_t tail,
+					   uint32_t *len)
 {
 	const struct tcmu_cmd_entry *entry =
 		(const void *)((const char *)mailbox + mailbox->cmdr_off + tail);
@@ -42,7 +40,7 @@ const uint8_t *ti_ring_next(const struct ti_ring *ring)
 		return NULL;
 	head = __atomic_load_n(&mailbox->cmd_head, __ATOMIC_ACQUIRE);
 	while (tail != head && walked < mailbox->cmdr_size) {
-		const struct tcmu_cmd_entry *entry = entry_at(mailbox, tail, &len);
+		const struct tcmu_cmd_entry *entry = ti_ring_entry(mailbox, tail, &len);
 
 		if (!entry)
 			break;
@@ -60,7 +58,7 @@ static bool is_one_command(const struct tcmu_mailbox *mailbox, uint32_t from, ui
 	uint32_t walked = 0, commands = 0, len;
 
 	while (from != to && walked < mailbox->cmdr_size) {
-		const struct tcmu_cmd_entry *entry = entry_at(mailbox, from, &len);
+		const struct tcmu_cmd_entry *entry = ti_ring_entry(mailbox, from, &len);
 
 		if (!entry)
 			return false;

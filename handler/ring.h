@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 struct tcmu_device;
+struct tcmu_cmd_entry;
 struct tcmu_mailbox;
 
 struct ti_ring {
@@ -32,6 +33,13 @@ struct ti_ring {
 	uint32_t tail;			    /* behind the command at hand */
 	bool passed_others; /* before it: commands that were not handed to us; see skipped.h */
 };
+
+/**
+ * The entry that lies @tail bytes from the ring's start, and its length; NULL where there can be
+ * none: a mailbox that makes no sense has no end.  Any thread.
+ */
+const struct tcmu_cmd_entry *ti_ring_entry(const struct tcmu_mailbox *mailbox, uint32_t tail,
+					   uint32_t *len);
 
 /** At open, when the ring is empty. */
 void ti_ring_find(struct tcmu_device *dev, struct ti_ring *ring);

@@ -12,6 +12,7 @@
 #include "target_core_user_local.h"
 #include "tcmur_device.h"
 
+#include "ring.h"
 #include "sense.h"
 
 /* What a skipped command's operation code becomes when it has been answered. */
@@ -39,17 +40,15 @@ static bool has_no_length(uint8_t opcode)
 }
 
 /* The first that was skipped, and its CDB.  Under the runner's lock. */
-static struct tcmu_cmd_entry *find(const struct ti_skipped *s, uint8_t **cdb)
+static const struct tcmu_cmd_entry *find(const struct ti_skipped *s, uint8_t **cdb)
 {
 	uint32_t size = s->mailbox->cmdr_size, at = s->mailbox->cmd_tail, walked = 0, len;
 	uint32_t end = __atomic_load_n(&s->dev->cmd_tail, __ATOMIC_ACQUIRE);
 
 	for (; at != end && at < size && walked < size; at = (at + len) % size, walked += len) {
-		struct tcmu_cmd_entry *entry =
-			(void *)((char *)s->mailbox + s->mailbox->cmdr_off + at);
+		const struct tcmu_cmd_entry *entry = ti_ring_entry(s->mailbox, at, &len);
 
-		len = tcmu_hdr_get_len(entry->hdr.len_op);
-		if (len == 0)
+		if (!entry)
 			break;
 		if (tcmu_hdr_get_op(entry->hdr.len_op) != TCMU_OP_CMD ||
 		    entry->req.cdb_off >= s->bytes)
@@ -79,7 +78,7 @@ void ti_skipped_answer(const struct ti_skipped *s)
 	while (s->mailbox && is_any(s)) {
 		/* libtcmu's to free, as every command; it looks at nothing else in it. */
 		struct tcmulib_cmd *cmd = calloc(1, sizeof(*cmd));
-		struct tcmu_cmd_entry *entry;
+		const struct tcmu_cmd_entry *entry;
 		uint8_t *cdb;
 
 		if (!cmd)
