@@ -604,6 +604,15 @@ static void open_lun(struct world *w, char mode)
 		violation("open in mode %c: %s", mode, error.text);
 }
 
+void world_ask(struct ti_lun *lun, struct ti_request *req)
+{
+	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
+
+	ti_lun_submit(lun, req);
+	for (ti_lun_run(lun, &finished); STAILQ_EMPTY(&finished); ti_lun_run(lun, &finished))
+		ti_lun_wait(lun, TI_CLOCK_NEVER);
+}
+
 /* Read some blocks.  Returns 0 or the request's error. */
 static struct ti_result read_blocks(const struct world *w, struct ti_lun *lun, uint32_t block,
 				    uint32_t count, uint8_t *buf)
@@ -614,11 +623,8 @@ static struct ti_result read_blocks(const struct world *w, struct ti_lun *lun, u
 				  .sectors = (uint64_t)count * w->sectors_per_block,
 				  .iov = &iov,
 				  .iov_count = 1 };
-	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
 
-	ti_lun_submit(lun, &req);
-	for (ti_lun_run(lun, &finished); STAILQ_EMPTY(&finished); ti_lun_run(lun, &finished))
-		ti_lun_wait(lun, TI_CLOCK_NEVER);
+	world_ask(lun, &req);
 	return req.result;
 }
 

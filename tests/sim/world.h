@@ -92,6 +92,9 @@ const struct world_mode *world_mode_or(const struct world *w, char letter);
 /* Let a recalculation go on for so many turns, or to its end.  Returns whether it has ended. */
 bool world_recalculate(struct ti_lun *lun, unsigned turns);
 
+/* Hand a request to a LUN at rest, and wait for it. */
+void world_ask(struct ti_lun *lun, struct ti_request *req);
+
 /* Read all blocks of a LUN at rest: fn() gets each one's bytes, or NULL if its tag does not match.
  * Any other error is a violation. */
 void world_read_all(const struct world *w, struct ti_lun *lun,

@@ -305,11 +305,8 @@ static void check_cut(struct look *l)
 static bool flush(struct look *l)
 {
 	struct ti_request req = { .op = TI_REQ_FLUSH };
-	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
 
-	ti_lun_submit(l->lun, &req);
-	for (ti_lun_run(l->lun, &finished); STAILQ_EMPTY(&finished); ti_lun_run(l->lun, &finished))
-		ti_lun_wait(l->lun, TI_CLOCK_NEVER);
+	world_ask(l->lun, &req);
 	if (req.result.err != 0 && !l->broken)
 		violation("flush after a kill failed: %s", ti_cause_name(req.result.cause));
 	if (req.result.err == 0 && l->broken)

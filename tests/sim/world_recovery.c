@@ -50,16 +50,13 @@ static int ask(struct recovery *r, enum ti_req_op op, uint64_t seed)
 				  .sectors = w->sectors_per_block,
 				  .iov = &iov,
 				  .iov_count = 1 };
-	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
 
 	if (buf == NULL)
 		abort();
 	memset(buf, 0x5a, 2 * 4096);
 	if (op == TI_REQ_COMPARE_AND_WRITE)
 		iov.iov_len *= 2;
-	ti_lun_submit(r->lun, &req);
-	for (ti_lun_run(r->lun, &finished); STAILQ_EMPTY(&finished); ti_lun_run(r->lun, &finished))
-		ti_lun_wait(r->lun, TI_CLOCK_NEVER);
+	world_ask(r->lun, &req);
 	free(buf);
 	return req.result.err;
 }
