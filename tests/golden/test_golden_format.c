@@ -156,6 +156,7 @@ static void tags_match_as_often_as_the_readme_counts(void **state)
 		else
 			wrong++;
 	}
+	ti_hash_destroy(&h);
 	free(covered);
 	assert_int_equal(wrong, 0);
 	assert_int_equal(ok, p->image->tags_ok);

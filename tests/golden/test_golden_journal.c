@@ -121,6 +121,7 @@ static void replay_in_memory_gives_the_kernels_data(void **state)
 					   section * ti_journal_section_bytes(&p->geo),
 				   n, &h);
 	}
+	ti_hash_destroy(&h);
 	for (uint64_t n = 0; n < p->sb.provided_sectors; n++) {
 		uint8_t generation = golden_generation(p->image, n);
 

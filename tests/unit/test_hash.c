@@ -140,6 +140,34 @@ static void tags_equal_the_bitwise_ones_plain_and_salted(void **state)
 	}
 }
 
+/* The sector's number goes through in one step, unless it is cut. */
+static void each_byte_of_the_sector_counts_at_its_place(void **state)
+{
+	static const struct ti_hash_ops *const crcs[] = { &ti_hash_crc32c, &ti_hash_crc32 };
+	uint8_t number[8], block[512], whole[4], cut[4];
+
+	(void)state;
+	fill(block, sizeof(block));
+	for (unsigned i = 0; i < 4; i++) {
+		struct ti_hash h;
+
+		assert_int_equal(ti_hash_init(&h, crcs[i / 2], 512, 4, i % 2 ? salt : NULL), 0);
+		for (unsigned n = 0; n < 8 * 256; n++) {
+			struct iovec two[] = { { number, 8 }, { block, sizeof(block) } };
+			struct iovec three[] = { { number, 3 },
+						 { number + 3, 5 },
+						 { block, sizeof(block) } };
+
+			fill(number, sizeof(number));
+			number[n / 256] = (uint8_t)n;
+			ti_hash_message(&h, two, 2, whole);
+			ti_hash_message(&h, three, 3, cut);
+			assert_memory_equal(whole, cut, sizeof(whole));
+		}
+		ti_hash_destroy(&h);
+	}
+}
+
 static void salt_and_sector_change_every_tag(void **state)
 {
 	static uint8_t block[512];
@@ -149,8 +177,10 @@ static void salt_and_sector_change_every_tag(void **state)
 	(void)state;
 	assert_int_equal(ti_hash_init(&h, &ti_hash_crc32c, 512, 4, NULL), 0);
 	ti_hash_same(&h, 0, block, 2, plain);
+	ti_hash_destroy(&h);
 	assert_int_equal(ti_hash_init(&h, &ti_hash_crc32c, 512, 4, salt), 0);
 	ti_hash_same(&h, 0, block, 2, salted);
+	ti_hash_destroy(&h);
 	assert_memory_not_equal(plain, plain + 4, 4);
 	assert_memory_not_equal(plain, salted, 4);
 	assert_memory_not_equal(plain + 4, salted + 4, 4);
@@ -229,6 +259,7 @@ static void fragments_of_any_size_give_the_same_tags(void **state)
 			assert_memory_equal(got, want, 4 * n);
 			assert_int_equal(ti_iov_copy_out(&c, &rest, 1), 0);
 		}
+		ti_hash_destroy(&h);
 	}
 }
 
@@ -247,6 +278,7 @@ static void same_block_many_times_equals_the_blocks_one_by_one(void **state)
 	assert_int_equal(ti_hash_init(&h, &ti_hash_crc32c, 1024, 7, salt), 0);
 	ti_hash_same(&h, 6, data, 5, same);
 	ti_hash_blocks(&h, 6, &c, 5, each);
+	ti_hash_destroy(&h);
 	assert_memory_equal(same, each, sizeof(same));
 }
 
@@ -269,6 +301,7 @@ int main(void)
 		cmocka_unit_test(digests_are_found_by_the_kernels_name),
 		cmocka_unit_test(impossible_sizes_are_refused),
 		cmocka_unit_test(tags_equal_the_bitwise_ones_plain_and_salted),
+		cmocka_unit_test(each_byte_of_the_sector_counts_at_its_place),
 		cmocka_unit_test(salt_and_sector_change_every_tag),
 		cmocka_unit_test(tags_are_cut_or_filled_up_with_zeros),
 		cmocka_unit_test(fragments_of_any_size_give_the_same_tags),
