@@ -17,14 +17,20 @@
 int bus_connect(GDBusConnection **bus, struct ti_error *error)
 {
 	g_autoptr(GError) why = NULL;
+	g_autofree char *address = g_dbus_address_get_for_bus_sync(G_BUS_TYPE_SYSTEM, NULL, &why);
 
-	*bus = g_bus_get_sync(G_BUS_TYPE_SYSTEM, NULL, &why);
+	g_clear_object(bus);
+	if (address)
+		*bus = g_dbus_connection_new_for_address_sync(
+			address,
+			G_DBUS_CONNECTION_FLAGS_AUTHENTICATION_CLIENT |
+				G_DBUS_CONNECTION_FLAGS_MESSAGE_BUS_CONNECTION,
+			NULL, NULL, &why);
 	if (!*bus)
 		return ti_error_set(error, -ENOTCONN,
 				    "there is no connection to the system bus (%s): start it, with "
 				    "'systemctl start dbus'",
 				    why->message);
-	g_dbus_connection_set_exit_on_close(*bus, FALSE);
 	return 0;
 }
 
@@ -36,6 +42,11 @@ static int failed(GError *why, const char *what, struct ti_error *error)
 		return ti_error_set(error, -ENOTCONN,
 				    "tcmu-runner does not run, or has not loaded our handler: "
 				    "'tcmu-integrity doctor' says what is missing");
+	if (g_error_matches(why, G_IO_ERROR, G_IO_ERROR_CLOSED) ||
+	    g_error_matches(why, G_DBUS_ERROR, G_DBUS_ERROR_DISCONNECTED))
+		return ti_error_set(error, -ENOTCONN,
+				    "the connection to the system bus was lost: start it, with "
+				    "'systemctl start dbus'");
 	if (g_error_matches(why, G_DBUS_ERROR, G_DBUS_ERROR_ACCESS_DENIED))
 		return ti_error_set(error, -EACCES,
 				    "only root may ask tcmu-runner: run this as "

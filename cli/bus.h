@@ -21,7 +21,10 @@ struct bus_lun {
 	GVariant *values; /* its properties, a{sv} */
 };
 
-/** Connect to the system bus.  Returns 0 or negative errno with a sentence. */
+/**
+ * Connect to the system bus, by a connection that nobody shares: one that was lost can be made
+ * again.  *@bus is replaced.  Returns 0 or negative errno with a sentence.
+ */
 int bus_connect(GDBusConnection **bus, struct ti_error *error);
 
 /** All LUNs, by name.  *@luns holds struct bus_lun and is freed with g_ptr_array_unref(). */

@@ -42,12 +42,13 @@ void cli_complain_error(const struct ti_error *error)
 	cli_complain("%.*s", (int)length, error->text);
 }
 
-int cli_agree(const char *verb)
+int cli_agree(const char *verb, struct ti_error *error)
 {
 	char answer[16];
 
 	if (!isatty(STDIN_FILENO)) {
-		cli_complain("nobody can be asked, stdin is no terminal: nothing was changed; give "
+		ti_error_set(error, -ENOTTY,
+			     "nobody can be asked, stdin is no terminal: nothing was changed; give "
 			     "--yes to %s",
 			     verb);
 		return CLI_USAGE;
@@ -55,7 +56,7 @@ int cli_agree(const char *verb)
 	fprintf(stderr, "Are you sure? Type YES, in capital letters: ");
 	if (fgets(answer, sizeof(answer), stdin) && !strcmp(answer, "YES\n"))
 		return 0;
-	cli_complain("nothing was changed");
+	ti_error_set(error, -ECANCELED, "nothing was changed");
 	return CLI_REFUSED;
 }
 

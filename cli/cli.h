@@ -47,8 +47,8 @@ void cli_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void cli_complain_error(const struct ti_error *error);
 
 /** Ask the user on the terminal whether to @verb.  Returns 0, or the exit code if the answer is no
- * or nobody can be asked, which stderr then says. */
-int cli_agree(const char *verb);
+ * or nobody can be asked; then @error has a sentence, which nobody has been told yet. */
+int cli_agree(const char *verb, struct ti_error *error);
 
 /** The exit code for a failure of reading a device (@io) or of anything else. */
 int cli_exit_of(int err);

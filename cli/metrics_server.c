@@ -2,7 +2,8 @@
 /* Copyright (c) 2026 The tcmu-integrity authors */
 /*
  * See metrics_server.h.  One request for each connection, which is closed after the answer.  Each
- * scrape asks tcmu-runner anew, so nothing is ever stale.
+ * scrape asks tcmu-runner anew, over a connection of its own, so nothing is ever stale, and a bus
+ * that was away is found again.
  */
 #include "metrics_server.h"
 
@@ -52,7 +53,7 @@ static gboolean serve(GThreadedSocketService *service, GSocketConnection *connec
 {
 	GIOStream *stream = G_IO_STREAM(connection);
 	GOutputStream *out = g_io_stream_get_output_stream(stream);
-	GDBusConnection *bus = data;
+	g_autoptr(GDBusConnection) bus = NULL;
 	g_autoptr(GPtrArray) luns = NULL;
 	g_autofree char *text = NULL;
 	struct ti_error error = { 0 };
@@ -60,6 +61,7 @@ static gboolean serve(GThreadedSocketService *service, GSocketConnection *connec
 
 	(void)service;
 	(void)source;
+	(void)data;
 	g_socket_set_timeout(g_socket_connection_get_socket(connection), PATIENCE_SECONDS);
 	if (!read_request(g_io_stream_get_input_stream(stream), request))
 		return TRUE;
@@ -69,7 +71,7 @@ static gboolean serve(GThreadedSocketService *service, GSocketConnection *connec
 		   strncmp(request + 4, "/metrics?", 9) != 0) {
 		answer(out, "404 Not Found", "text/plain", "metrics are at /metrics\n");
 	} else {
-		if (bus_luns(bus, &luns, &error))
+		if (bus_connect(&bus, &error) || bus_luns(bus, &luns, &error))
 			cli_complain_error(&error);
 		text = openmetrics_text(luns);
 		answer(out, "200 OK", OPENMETRICS_TYPE, text);
@@ -94,7 +96,7 @@ static bool listen_at(GSocketListener *listener, GSocketFamily family, uint16_t 
 					     G_SOCKET_PROTOCOL_TCP, NULL, bound, why);
 }
 
-int metrics_serve(GDBusConnection *bus, uint16_t port, struct ti_error *error)
+int metrics_serve(uint16_t port, struct ti_error *error)
 {
 	g_autoptr(GSocketService) service = g_threaded_socket_service_new(AT_ONCE);
 	g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
@@ -108,7 +110,7 @@ int metrics_serve(GDBusConnection *bus, uint16_t port, struct ti_error *error)
 	port = g_inet_socket_address_get_port(G_INET_SOCKET_ADDRESS(bound));
 	/* A machine without IPv6 is no failure. */
 	listen_at(G_SOCKET_LISTENER(service), G_SOCKET_FAMILY_IPV6, port, NULL, NULL);
-	g_signal_connect(service, "run", G_CALLBACK(serve), bus);
+	g_signal_connect(service, "run", G_CALLBACK(serve), NULL);
 	g_unix_signal_add(SIGINT, stop, loop);
 	g_unix_signal_add(SIGTERM, stop, loop);
 	cli_complain("listening at http://127.0.0.1:%u/metrics", port);

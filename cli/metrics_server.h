@@ -10,6 +10,6 @@
  * Answer GET /metrics at 127.0.0.1 and ::1 until SIGINT or SIGTERM.  Port 0: any free one; which it
  * is goes to stderr.  Returns 0 or negative errno with a sentence.
  */
-int metrics_serve(GDBusConnection *bus, uint16_t port, struct ti_error *error);
+int metrics_serve(uint16_t port, struct ti_error *error);
 
 #endif

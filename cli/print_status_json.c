@@ -56,6 +56,7 @@ static struct json_object *scrub(const struct bus_lun *lun)
 	add_number(o, "verified_sectors", bus_number(lun, "ScrubVerifiedSectors"));
 	add_number(o, "skipped_sectors", bus_number(lun, "ScrubSkippedSectors"));
 	add_number(o, "bad_sectors", bus_number(lun, "ScrubBadSectors"));
+	add_number(o, "unreadable_sectors", bus_number(lun, "ScrubUnreadableSectors"));
 	add_time(o, "started", bus_number(lun, "ScrubStarted"));
 	add_time(o, "ended", bus_number(lun, "ScrubEnded"));
 	add_number(o, "ranges_total", bus_number(lun, "ScrubBadRanges"));
@@ -148,6 +149,8 @@ static struct json_object *recalculation(const struct bus_lun *lun)
 	add_bool(o, "active", bus_flag(lun, "Recalculating"));
 	add_number(o, "sector", bus_number(lun, "RecalcSector"));
 	add_number(o, "end_sector", bus_number(lun, "RecalcEndSector"));
+	add_number(o, "mismatches", bus_counter(lun, "recalc_mismatches"));
+	add_number(o, "unreadable_sectors", bus_counter(lun, "recalc_unreadable_sectors"));
 	return o;
 }
 

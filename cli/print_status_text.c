@@ -69,6 +69,7 @@ static void print_scrub_line(const struct bus_lun *lun)
 {
 	const char *state = bus_text(lun, "ScrubState");
 	uint64_t ended = bus_number(lun, "ScrubEnded"), skipped;
+	uint64_t unreadable = bus_number(lun, "ScrubUnreadableSectors");
 	char when[32];
 
 	head("scrub");
@@ -87,11 +88,14 @@ static void print_scrub_line(const struct bus_lun *lun)
 	else if (ended)
 		printf("  %s", time_text(ended, when, sizeof(when)));
 	skipped = bus_number(lun, "ScrubSkippedSectors");
-	printf("\n             verified %s%s%s, %" PRIu64 " bad sectors in %" PRIu64 " places\n",
+	printf("\n             verified %s%s%s, %" PRIu64 " bad sectors in %" PRIu64 " places",
 	       units_size(bus_number(lun, "ScrubVerifiedSectors") * TI_SECTOR_BYTES).text,
 	       skipped ? ", left out " : "",
 	       skipped ? units_size(skipped * TI_SECTOR_BYTES).text : "",
 	       bus_number(lun, "ScrubBadSectors"), bus_number(lun, "ScrubBadRanges"));
+	if (unreadable)
+		printf(", %" PRIu64 " of them unreadable", unreadable);
+	putchar('\n');
 }
 
 static void print_bad(const struct bus_lun *lun, guint most)
@@ -170,28 +174,29 @@ static void print_flushes(const struct bus_lun *lun)
 	}
 }
 
-static void print_recalculation(const struct bus_lun *lun)
+/* @unless_clean: nothing of one that has ended well, or that there was none. */
+static void print_recalculation(const struct bus_lun *lun, bool unless_clean)
 {
+	uint64_t unreadable = bus_counter(lun, "recalc_unreadable_sectors");
+	bool runs = bus_flag(lun, "Recalculating");
+
+	if (!runs && !unreadable && unless_clean)
+		return;
 	head("recalc");
-	print_bar(bus_number(lun, "RecalcSector"), bus_number(lun, "RecalcEndSector"));
+	if (runs)
+		print_bar(bus_number(lun, "RecalcSector"), bus_number(lun, "RecalcEndSector"));
+	if (unreadable)
+		printf("%s%" PRIu64 " sectors could not be read and keep their old tags",
+		       runs ? "  " : "finished: ", unreadable);
+	else if (!runs)
+		fputs("finished: every tag is of the block that is there", stdout);
 	putchar('\n');
 }
 
 void print_recalculate_text(const struct report_recalculate *r)
 {
-	uint64_t unreadable = bus_counter(r->lun, "recalc_unreadable_sectors");
-
 	printf("%s\n", r->lun->name);
-	if (bus_flag(r->lun, "Recalculating")) {
-		print_recalculation(r->lun);
-		return;
-	}
-	head("recalc");
-	if (unreadable != 0)
-		printf("finished: %" PRIu64 " sectors could not be read and keep their old tags\n",
-		       unreadable);
-	else
-		puts("finished: every tag is of the block that is there");
+	print_recalculation(r->lun, false);
 }
 
 static void print_mode(const struct bus_lun *lun)
@@ -211,8 +216,7 @@ static void print_mode(const struct bus_lun *lun)
 		printf("%" PRIu64 " of %" PRIu64 " regions dirty\n",
 		       bus_number(lun, "BitmapDirtyBits"), regions);
 	}
-	if (bus_flag(lun, "Recalculating"))
-		print_recalculation(lun);
+	print_recalculation(lun, true);
 }
 
 static void print_lun(const struct bus_lun *lun)

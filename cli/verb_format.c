@@ -320,9 +320,11 @@ static int format(const struct options *o, const struct keyed *keyed)
 	if (!o->batch_mode)
 		show_plan(o, queue, &contents, &plan);
 	if (!o->yes && !o->batch_mode) {
-		status = cli_agree("format");
-		if (status)
+		status = cli_agree("format", &error);
+		if (status) {
+			cli_complain_error(&error);
 			return status;
+		}
 	}
 	return write_pair(o, &log, queue, &contents, &plan, &error);
 }

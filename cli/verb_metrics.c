@@ -69,7 +69,7 @@ int cli_metrics(int argc, char **argv)
 	if (options.port && options.output)
 		return syntax_complain(syntax.verb, "--output and --listen do not go together");
 	if (options.port) {
-		if (bus_connect(&bus, &error) || metrics_serve(bus, (uint16_t)options.port, &error))
+		if (bus_connect(&bus, &error) || metrics_serve((uint16_t)options.port, &error))
 			cli_complain_error(&error);
 		return error.err ? CLI_REFUSED : CLI_CLEAN;
 	}

@@ -56,45 +56,58 @@ static const struct lun_work recalculation = {
 	.title = "recalculate", .runs = runs, .done = "RecalcSector", .end = "RecalcEndSector"
 };
 
-static int agree(const struct bus_lun *lun)
+/* What is known to be bad, and how well that is known. */
+static void tell_bad(const struct bus_lun *lun)
 {
+	const char *state = bus_text(lun, "ScrubState");
 	uint64_t bad = bus_number(lun, "ScrubBadSectors");
 
+	if (!strcmp(state, "never")) {
+		fputs("No scrub has looked for bad blocks yet: what is bad now, nobody will find "
+		      "any more.\n",
+		      stderr);
+		return;
+	}
+	fprintf(stderr, "The %s %" PRIu64 " bad sectors%s\n",
+		!strcmp(state, "running")    ? "scrub that runs has found, so far,"
+		: !strcmp(state, "finished") ? "last scrub found"
+					     : "last scrub, which did not come to the end, found",
+		bad, bad ? ", which nobody will find any more." : ".");
+}
+
+static int agree(const struct bus_lun *lun, struct ti_error *error)
+{
 	fprintf(stderr, "All tags of %s are made anew; what is on %s now counts as good.\n",
 		lun->name, bus_text(lun, "DataDevice"));
-	if (bad)
-		fprintf(stderr,
-			"The last scrub found %" PRIu64
-			" bad sectors, which nobody will find any more.\n",
-			bad);
-	return cli_agree("recalculate");
+	tell_bad(lun);
+	return cli_agree("recalculate", error);
 }
 
 static int failed(const struct options *options, const struct ti_error *error)
 {
-	cli_complain_error(error);
-	printer_for(options->json)->failure(error);
-	return CLI_REFUSED;
+	return lun_work_failed(options->json, error);
 }
 
-static int run(GDBusConnection *bus, const struct options *options, GPtrArray **luns,
+static int run(GDBusConnection **bus, const struct options *options, GPtrArray **luns,
 	       struct ti_error *error)
 {
 	const char *name = options->name[0];
-	const struct bus_lun *lun = lun_look(bus, name, luns, error);
+	const struct bus_lun *lun = lun_look(*bus, name, luns, error);
 	struct report_recalculate report;
 	int status;
 
 	if (!lun)
 		return failed(options, error);
 	if (!options->yes && !options->quiet) {
-		status = agree(lun);
-		if (status)
+		status = agree(lun, error);
+		if (status) {
+			failed(options, error);
 			return status;
+		}
 	}
-	if (bus_call(bus, lun, "Recalculate", lun_work_options(options->rate, false), error))
+	if (bus_call(*bus, lun, "Recalculate", lun_work_options(options->rate, false), error))
 		return failed(options, error);
-	lun = lun_look(bus, name, luns, error);
+	lun = lun_look(*bus, name, luns, error);
 	if (options->wait)
 		lun = lun_wait(bus, &recalculation, options->quiet, name, lun, luns, error);
 	if (!lun)
@@ -125,5 +138,5 @@ int cli_recalculate(int argc, char **argv)
 		return syntax_complain(syntax.verb, "the name of the LUN is missing");
 	if (bus_connect(&bus, &error))
 		return failed(&options, &error);
-	return run(bus, &options, &luns, &error);
+	return run(&bus, &options, &luns, &error);
 }

@@ -54,22 +54,28 @@ static bool runs(const struct bus_lun *lun)
 	return !strcmp(bus_text(lun, "ScrubState"), "running");
 }
 
-static const struct lun_work scrub = {
-	.title = "scrub", .runs = runs, .done = "ScrubSector", .end = "ScrubEndSector"
-};
+/* It reads a file first. */
+static bool is_unknown(const struct bus_lun *lun)
+{
+	return !strcmp(bus_text(lun, "ScrubState"), "never");
+}
+
+static const struct lun_work scrub = { .title = "scrub",
+				       .runs = runs,
+				       .unknown = is_unknown,
+				       .done = "ScrubSector",
+				       .end = "ScrubEndSector" };
 
 static int failed(const struct options *options, const struct ti_error *error)
 {
-	cli_complain_error(error);
-	printer_for(options->json)->failure(error);
-	return CLI_REFUSED;
+	return lun_work_failed(options->json, error);
 }
 
-static int run(GDBusConnection *bus, const struct options *options, GPtrArray **luns,
+static int run(GDBusConnection **bus, const struct options *options, GPtrArray **luns,
 	       struct ti_error *error)
 {
 	const char *name = options->word[1];
-	const struct bus_lun *lun = lun_look(bus, name, luns, error);
+	const struct bus_lun *lun = lun_look(*bus, name, luns, error);
 	bool starts = !strcmp(options->word[0], "start"), stops = !strcmp(options->word[0], "stop");
 	struct report_scrub report;
 	int err = 0;
@@ -77,14 +83,14 @@ static int run(GDBusConnection *bus, const struct options *options, GPtrArray **
 	if (!lun)
 		return failed(options, error);
 	if (starts)
-		err = bus_call(bus, lun, "ScrubStart",
+		err = bus_call(*bus, lun, "ScrubStart",
 			       lun_work_options(options->rate, options->restart), error);
 	else if (stops)
-		err = bus_call(bus, lun, "ScrubStop", NULL, error);
+		err = bus_call(*bus, lun, "ScrubStop", NULL, error);
 	if (err)
 		return failed(options, error);
 	if (starts || stops)
-		lun = lun_look(bus, name, luns, error);
+		lun = lun_look(*bus, name, luns, error);
 	if (options->wait)
 		lun = lun_wait(bus, &scrub, options->quiet, name, lun, luns, error);
 	if (!lun)
@@ -127,5 +133,5 @@ int cli_scrub(int argc, char **argv)
 		return syntax_complain(syntax.verb, "--rate and --restart go with start only");
 	if (bus_connect(&bus, &error))
 		return failed(&options, &error);
-	return run(bus, &options, &luns, &error);
+	return run(&bus, &options, &luns, &error);
 }

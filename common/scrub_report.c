@@ -34,3 +34,9 @@ uint64_t ti_scrub_all_bad(const struct ti_scrub_report *report)
 		sectors += report->bad_sectors[kind];
 	return sectors;
 }
+
+uint64_t ti_scrub_unreadable(const struct ti_scrub_report *report)
+{
+	return report->bad_sectors[TI_SCRUB_DATA_UNREADABLE] +
+	       report->bad_sectors[TI_SCRUB_TAG_UNREADABLE];
+}

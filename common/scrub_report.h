@@ -54,5 +54,7 @@ const char *ti_scrub_kind_name(enum ti_scrub_kind kind);
 
 /** All bad sectors, whatever their kind. */
 uint64_t ti_scrub_all_bad(const struct ti_scrub_report *report);
+/** Those of them whose block or tag could not be read. */
+uint64_t ti_scrub_unreadable(const struct ti_scrub_report *report);
 
 #endif

@@ -113,6 +113,11 @@ static uint64_t scrub_bad_sectors(const struct look *l)
 	return ti_scrub_all_bad(&l->view.scrub);
 }
 
+static uint64_t scrub_unreadable_sectors(const struct look *l)
+{
+	return ti_scrub_unreadable(&l->view.scrub);
+}
+
 static GVariant *latency(const struct ti_latency *latency)
 {
 	GVariantBuilder list;
@@ -281,6 +286,7 @@ static const struct row {
 	{ "ScrubVerifiedSectors", V(scrub.verified_sectors) },
 	{ "ScrubSkippedSectors", V(scrub.skipped_sectors) },
 	{ "ScrubBadSectors", NUMBER, .number = scrub_bad_sectors },
+	{ "ScrubUnreadableSectors", NUMBER, .number = scrub_unreadable_sectors },
 	{ "ScrubStarted", NUMBER, .number = started },
 	{ "ScrubEnded", NUMBER, .number = ended },
 	{ "ScrubBad", OTHER, .other = scrub_bad },
