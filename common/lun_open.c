@@ -278,6 +278,36 @@ static int start_store(struct ti_lun *lun, struct ti_error *error)
 	return 0;
 }
 
+/*
+ * Who only reads cannot bring home what a killed predecessor had acknowledged, nor flush what it
+ * left in the devices' caches.  Mode recovery, which asks no questions, reads all the same, and
+ * flushes fail: their initiators have perhaps lived on.
+ */
+static int check_left_behind(struct ti_lun *lun, struct ti_error *error)
+{
+	const struct ti_store_pair pair = ti_lun_store_pair(lun);
+	const char *name = lun->queue->dev[TI_META].name;
+	int found = 0;
+
+	if (lun->read_only && lun->store_path != NULL)
+		found = ti_tag_store_found(lun->store_path, &pair);
+	if (found == 0)
+		return 0;
+	if (lun->policy != &ti_policy_recovery)
+		return ti_error_set(error, found < 0 ? found : -EUCLEAN,
+				    "a tcmu-runner was killed that has left writes for %s in %s, "
+				    "which a read-only open cannot bring home: open it for writing "
+				    "first",
+				    name, lun->store_path);
+	lun->flusher.broken[TI_META] = -EUCLEAN;
+	ti_log(&lun->log, TI_LOG_WARN,
+	       "a tcmu-runner was killed that has left writes for %s in %s, which mode recovery "
+	       "does "
+	       "not bring home: flushes fail until it is opened in another mode",
+	       name, lun->store_path);
+	return 0;
+}
+
 static int open_memory(struct ti_lun *lun, const struct ti_lun_options *o, struct ti_error *error)
 {
 	const struct ti_device_info *meta = &lun->queue->dev[TI_META];
@@ -487,6 +517,8 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 	if (err == 0)
 		err = ti_scrub_open(lun, error);
 	ti_flusher_init(&lun->flusher, queue, lun->cache, clock, lun->read_only, flush_failed, lun);
+	if (err == 0)
+		err = check_left_behind(lun, error);
 	if (err == 0 && lun->policy->open != NULL)
 		err = lun->policy->open(lun, error);
 	if (err != 0) {
@@ -584,7 +616,8 @@ int ti_lun_close(struct ti_lun *lun)
 	do {
 		quiesce(lun, &finished);
 	} while (STAILQ_EMPTY(&finished));
-	err = req.result.err;
+	/* Who has written nothing leaves nothing behind. */
+	err = lun->read_only ? 0 : req.result.err;
 	if (err == 0)
 		err = close_tags(lun, &finished);
 	if (lun->policy->stop != NULL && !lun->read_only) {

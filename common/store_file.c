@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,6 +130,14 @@ void ti_store_file_discard(struct ti_store_file *file)
 	ti_store_file_close(file, false);
 }
 
+/* The devices may have grown since, which makes it no other pair. */
+static bool same_pair(const struct ti_store_identity *a, const struct ti_store_identity *b)
+{
+	size_t at = offsetof(struct ti_store_identity, start_sector);
+
+	return memcmp((const uint8_t *)a + at, (const uint8_t *)b + at, sizeof(*a) - at) == 0;
+}
+
 /* Is it a file of this pair's? */
 static int look(int fd, const char *magic, const struct ti_store_pair *pair, uint64_t *bytes)
 {
@@ -146,7 +155,7 @@ static int look(int fd, const char *magic, const struct ti_store_pair *pair, uin
 		return -errno;
 	*bytes = (uint64_t)st.st_size;
 	if (got != (ssize_t)sizeof(head) || memcmp(head.magic, magic, sizeof(head.magic)) != 0 ||
-	    memcmp(&head.identity, &ours, sizeof(ours)) != 0 || head.bytes != *bytes ||
+	    !same_pair(&head.identity, &ours) || head.bytes != *bytes ||
 	    head.bytes <= TI_STORE_PAGE || head.bytes > SIZE_MAX)
 		return -ESTALE;
 	return 0;

@@ -10,8 +10,8 @@
  *	NAME		tags that are newer than the device	tag_store.h
  *	NAME.journal	the journal's ring			journal_store.h
  *
- * Each begins with a page that says of which pair it is.  A file of another pair (other sizes,
- * layout or salt) is no file.  Integers are the machine's own: the file never leaves its memory.
+ * Each begins with a page that says of which pair it is.  A file of another pair (other layout, LUN
+ * or salt) is no file.  Integers are the machine's own: the file never leaves its memory.
  *
  * The kernel kills a process between two instructions, each thread's stores are in the file in the
  * order of its instructions.  So a writer needs a compiler barrier where a reader relies on an
@@ -50,7 +50,7 @@ struct ti_store_pair {
 
 /** Which pair.  Compared as bytes: no padding. */
 struct ti_store_identity {
-	uint64_t data_bytes, meta_bytes;
+	uint64_t data_bytes, meta_bytes; /* for people: not compared, a device may grow */
 	uint64_t start_sector, tag_offset, provided_sectors;
 	uint32_t block_size, tag_size;
 	uint32_t journal_sections, section_sectors;

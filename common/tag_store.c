@@ -391,6 +391,17 @@ static void keep_broken(const char *path, enum ti_device dev, int error)
 	close(fd);
 }
 
+int ti_tag_store_found(const char *path, const struct ti_store_pair *pair)
+{
+	struct ti_tag_store old = { 0 };
+	int err = map_old(path, pair, &old);
+
+	ti_store_file_close(&old.file, false);
+	if (err == 0)
+		return 1;
+	return err == -ENOENT || err == -ESTALE ? 0 : err;
+}
+
 int ti_tag_store_rescue(const char *path, const struct ti_store_pair *pair,
 			const struct ti_log *log, struct ti_inheritance *inherited,
 			struct ti_error *error)

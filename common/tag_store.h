@@ -12,7 +12,7 @@
  * The file also says whether a device's flush has failed, which must not be forgotten either: in
  * every mode, for every LUN has a tag cache.
  *
- * Little in the file is believed.  It must be of a pair of the same sizes, layout and salt, and a
+ * Little in the file is believed.  It must be of a pair of the same layout and salt, and a
  * tag is taken from it only if the one on the device does not match the block and the one in the
  * file does.  What remains: if somebody else writes to the pair between the kill and our next open,
  * and a device then loses such a write, the block that reappears may still have its tag here.  So a
@@ -57,6 +57,12 @@ struct ti_tag_store {
 int ti_tag_store_rescue(const char *path, const struct ti_store_pair *pair,
 			const struct ti_log *log, struct ti_inheritance *inherited,
 			struct ti_error *error);
+
+/**
+ * Has a predecessor left a file of this pair at @path?  For who will not bring its tags home.
+ * Changes nothing; blocks.  Returns 1, 0, or the negative errno of a file that cannot be looked at.
+ */
+int ti_tag_store_found(const char *path, const struct ti_store_pair *pair);
 
 /**
  * Make a fresh file of @lines lines, mapped and locked (*@locked as in ti_memory_get()).  It is not

@@ -527,7 +527,9 @@ static void file_that_is_older_than_the_pair_does_no_harm(void **state)
 	sim_lun_free(l);
 }
 
-static void read_only_open_leaves_the_file_alone(void **state)
+/* A read that found the old tag would fail, and a flush could not cover what is in the devices'
+ * caches. */
+static void read_only_open_is_refused_and_leaves_the_file_alone(void **state)
 {
 	struct sim_lun *l = with_store(NULL);
 
@@ -537,14 +539,95 @@ static void read_only_open_leaves_the_file_alone(void **state)
 	ti_lun_abandon(l->lun);
 	l->options.read_only = true;
 	sim_forget(l);
-	assert_int_equal(sim_lun_open(l), 0);
-	assert_int_equal(sim_lun_close(l), 0);
+	assert_int_equal(sim_lun_open(l), -EUCLEAN);
+	assert_non_null(strstr(l->error.text, path));
 	for (unsigned i = 0; i < l->events; i++)
 		assert_int_equal(l->event[i].op, TI_IO_READ);
 	l->options.read_only = false;
 	assert_int_equal(sim_lun_open(l), 0);
 	sim_reads(l, 3, 5, 1);
+	assert_int_equal(sim_lun_close(l), 0);
+	l->options.read_only = true;
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_reads(l, 3, 5, 1);
+	sim_ok(l, sim_flush(l));
+	assert_int_equal(sim_lun_close(l), 0);
 	sim_lun_free(l);
+}
+
+static void mode_recovery_after_a_kill_reads_and_does_not_flush(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	l->options.mode = TI_MODE_RECOVERY;
+	sim_lun_die(l);
+	sim_forget(l);
+	sim_reads(l, 3, 5, 1);
+	sim_bad(l, sim_flush(l), -EUCLEAN, TI_CAUSE_META_FLUSH, 0);
+	assert_int_equal(sim_lun_close(l), 0);
+	for (unsigned i = 0; i < l->events; i++)
+		assert_int_equal(l->event[i].op, TI_IO_READ);
+	/* Nothing of it is lost for the next one. */
+	l->options.mode = TI_MODE_DIRECT;
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_reads(l, 3, 5, 1);
+	sim_ok(l, sim_flush(l));
+	assert_int_equal(sim_lun_close(l), 0);
+	l->options.mode = TI_MODE_RECOVERY;
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_ok(l, sim_flush(l));
+	sim_lun_free(l);
+}
+
+static void grow(struct sim_lun *l)
+{
+	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++)
+		sim_as_queue(l->sim)->dev[dev].size += 1 << 20;
+}
+
+/* A volume that is made larger while the LUN is open is no other pair. */
+static void writes_outlive_the_process_though_the_devices_have_grown(void **state)
+{
+	static const enum ti_mode modes[] = { TI_MODE_JOURNAL, TI_MODE_DIRECT };
+
+	(void)state;
+	for (unsigned m = 0; m < 2; m++) {
+		struct sim_lun *l = with_store(&(struct sim_lun_options){ .lun.mode = modes[m] });
+
+		sim_ok(l, sim_write(l, 5, 1, 1));
+		grow(l);
+		sim_lun_die(l);
+		sim_ok(l, sim_flush(l));
+		sim_reads(l, 5, 1, 1);
+		sim_power_cut(l->sim);
+		ti_lun_abandon(l->lun);
+		unlink(path);
+		unlink(ring);
+		assert_int_equal(sim_lun_open(l), 0);
+		sim_reads(l, 5, 1, 1);
+		sim_lun_free(l);
+	}
+}
+
+static void failed_flush_is_remembered_though_the_devices_have_grown(void **state)
+{
+	static const enum ti_mode modes[] = { TI_MODE_JOURNAL, TI_MODE_DIRECT };
+
+	(void)state;
+	for (unsigned m = 0; m < 2; m++) {
+		struct sim_lun *l = with_store(&(struct sim_lun_options){ .lun.mode = modes[m] });
+
+		sim_ok(l, sim_write(l, 5, 1, 1));
+		sim_fail(l, TI_META, TI_IO_FLUSH, SIM_EVERYWHERE, 1);
+		sim_bad(l, sim_flush(l), -EIO, TI_CAUSE_META_FLUSH, 0);
+		sim_mend(l);
+		grow(l);
+		sim_lun_die(l);
+		sim_bad(l, sim_flush(l), -EIO, TI_CAUSE_META_FLUSH, 0);
+		sim_lun_free(l);
+	}
 }
 
 static void file_that_cannot_be_made_is_a_warning(void **state)
@@ -854,7 +937,10 @@ int main(void)
 		cmocka_unit_test(file_of_another_pair_is_dropped),
 		cmocka_unit_test(damaged_block_is_not_made_good),
 		cmocka_unit_test(file_that_is_older_than_the_pair_does_no_harm),
-		cmocka_unit_test(read_only_open_leaves_the_file_alone),
+		cmocka_unit_test(read_only_open_is_refused_and_leaves_the_file_alone),
+		cmocka_unit_test(mode_recovery_after_a_kill_reads_and_does_not_flush),
+		cmocka_unit_test(writes_outlive_the_process_though_the_devices_have_grown),
+		cmocka_unit_test(failed_flush_is_remembered_though_the_devices_have_grown),
 		cmocka_unit_test(file_that_cannot_be_made_is_a_warning),
 		cmocka_unit_test(file_is_for_its_owner_only),
 		cmocka_unit_test(link_at_its_place_is_not_followed),

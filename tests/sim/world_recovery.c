@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct recovery {
 	const struct world *world;
@@ -61,19 +62,21 @@ static int ask(struct recovery *r, enum ti_req_op op, uint64_t seed)
 	return req.result.err;
 }
 
-static void ask_for_what_it_refuses(struct recovery *r, uint64_t seed)
+static void ask_for_what_it_refuses(struct recovery *r, bool left_behind, uint64_t seed)
 {
 	static const enum ti_req_op op[] = { TI_REQ_WRITE,    TI_REQ_WRITE_SAME,
 					     TI_REQ_OR_WRITE, TI_REQ_COMPARE_AND_WRITE,
 					     TI_REQ_DISCARD,  TI_REQ_WRITE_AND_VERIFY };
-	int err = ask(r, op[seed % 6], seed / 6);
+	int err = ask(r, op[seed % 6], seed / 6), flushed;
 
 	if (err != -EROFS)
 		violation("mode recovery: operation %d ended with %d", (int)op[seed % 6], err);
 	if (ti_lun_scrub_start(r->lun, NULL, 0) != -EOPNOTSUPP)
 		violation("mode recovery: a scrub");
-	if (ask(r, TI_REQ_FLUSH, 1) != 0)
-		violation("mode recovery: a flush of nothing failed");
+	flushed = ask(r, TI_REQ_FLUSH, 1);
+	if (flushed != (left_behind ? -EUCLEAN : 0))
+		violation("mode recovery: a flush after %s ended with %d",
+			  left_behind ? "a kill" : "a power cut", flushed);
 }
 
 /* The time of its last change, or of none. */
@@ -108,7 +111,7 @@ void world_recovery(const struct world *w, struct sim_queue *sim, const char *st
 	if (ti_lun_open(&options, sim_as_queue(r.sim), sim_as_clock(r.sim), NULL, &r.lun, &error) !=
 	    0)
 		violation("open in mode recovery: %s", error.text);
-	ask_for_what_it_refuses(&r, seed);
+	ask_for_what_it_refuses(&r, store != NULL && access(store, F_OK) == 0, seed);
 	world_read_all(w, r.lun, must_be_the_devices, &r);
 	if (ti_lun_close(r.lun) != 0)
 		violation("close in mode recovery");
