@@ -783,6 +783,49 @@ static void piece_and_write_out_of_the_journal_do_not_meet(void **state)
 	sim_lun_free(l);
 }
 
+/* It is time for it, however long they rest. */
+static void next_piece(struct sim_lun *l)
+{
+	sim_advance(l->sim, 2 * TI_NS_PER_SEC);
+	ti_lun_tick(l->lun);
+	sim_go(l);
+}
+
+static void write_out_waits_for_a_piece_and_a_piece_for_the_write_out(void **state)
+{
+	struct sim_lun *l = unfinished(0, TI_MODE_JOURNAL);
+	struct sim_req *flush;
+
+	(void)state;
+	l->options.max_part_bytes = 4096;
+	l->options.journal_watermark = 1;
+	l->options.recalculate_rate = 4096;
+	open_it(l);
+	sim_go(l); /* the first piece is done, and a long rest begins */
+	sim_hold(l->sim, true);
+	next_piece(l);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_READ), 1);
+	sim_write(l, 2000, 64, 5);
+	flush = sim_flush(l);
+	sim_go(l);
+	for (unsigned i = 0; i < 8; i++) {
+		sim_complete_one(l->sim, TI_META, TI_IO_WRITE);
+		sim_complete_one(l->sim, TI_META, TI_IO_FLUSH);
+		sim_complete_one(l->sim, TI_DATA, TI_IO_FLUSH);
+		sim_go(l);
+	}
+	assert_true(flush->back);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_WRITE), 0);
+	sim_let(l, TI_DATA, TI_IO_READ);
+	assert_true(sim_count(l->sim, TI_DATA, TI_IO_WRITE) > 0);
+	next_piece(l);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_READ), 0);
+	sim_finish(l);
+	settle(l);
+	assert_true(sim_all_match(l));
+	sim_lun_free(l);
+}
+
 static void read_only_open_reads_what_nobody_vouches_for_and_writes_nothing(void **state)
 {
 	static const enum ti_mode mode[] = { TI_MODE_DIRECT, TI_MODE_JOURNAL, TI_MODE_BITMAP,
@@ -964,6 +1007,7 @@ int main(void)
 		cmocka_unit_test(recalculation_rests_while_others_work),
 		cmocka_unit_test(rate_is_kept),
 		cmocka_unit_test(piece_and_write_out_of_the_journal_do_not_meet),
+		cmocka_unit_test(write_out_waits_for_a_piece_and_a_piece_for_the_write_out),
 		cmocka_unit_test(read_only_open_reads_what_nobody_vouches_for_and_writes_nothing),
 		cmocka_unit_test(recovery_sees_the_data_device_and_leaves_a_journal_alone),
 	};
