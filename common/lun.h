@@ -250,13 +250,23 @@ uint64_t ti_lun_atomic_sectors(const struct ti_lun *lun);
 void ti_lun_get_stats(const struct ti_lun *lun, struct ti_lun_stats *stats);
 
 /**
+ * Who has asked for a recalculation.  @done is called once, from a run: with 0 when the superblock
+ * says on the medium that all is to be recalculated, which begins then; else with the negative
+ * errno of a device, and nothing has begun.  (The medium may still say so, for the next open.)
+ */
+struct ti_recalc_wish {
+	void (*done)(struct ti_recalc_wish *wish, int err);
+};
+
+/**
  * Make every tag anew from the blocks that are there, in the background; see recalc.h.  Whatever is
  * bad becomes good, and until its turn has come a block is read without a look at its tag.
- * @rate: bytes per second; 0: no limit but others' I/O.  Inside the monitor; the thread that waits
- * is to be woken afterwards.  Returns 0; -EROFS; -EOPNOTSUPP in mode bitmap; -EALREADY; -EPERM if
- * tags or journal have a key that this would get around (ti_seal_check_recalculate()).
+ * @rate: bytes per second; 0: no limit but others' I/O.  @wish stays the caller's, and is told if 0
+ * is returned.  Inside the monitor; the thread that waits is to be woken afterwards.  Returns 0;
+ * -EROFS; -EOPNOTSUPP in mode bitmap; -EALREADY; -EPERM if tags or journal have a key that this
+ * would get around (ti_seal_check_recalculate()).
  */
-int ti_lun_recalculate(struct ti_lun *lun, uint64_t rate);
+int ti_lun_recalculate(struct ti_lun *lun, uint64_t rate, struct ti_recalc_wish *wish);
 
 /**
  * Begin to verify every tag on the medium, in the background; see scrub.h.  @from: a report of this

@@ -362,13 +362,13 @@ bool ti_recalc_note(struct ti_lun *lun)
 	       ti_bits_all(r->bits, regions(r, r->sector, r->end - r->sector));
 }
 
-/* All is prepared: the next run begins the first piece. */
-static void begin(struct ti_recalc *r)
+void ti_recalc_begin(struct ti_recalc *r)
 {
 	struct ti_lun *lun = r->lun;
 
 	/* Behind it nothing can be read in whole units, nor be asked for. */
 	r->end -= r->end % unit_sectors(lun);
+	r->active = true;
 	r->saved_sector = r->sector;
 	r->saved_ns = ti_clock_now(lun->clock);
 	go_on(r);
@@ -399,11 +399,11 @@ int ti_recalc_open(struct ti_lun *lun, struct ti_error *error)
 	if (r->data == NULL || r->tags == NULL || r->save_buf == NULL)
 		return ti_error_set(error, -ENOMEM, "out of memory for recalculation");
 	if (r->active)
-		begin(r);
+		ti_recalc_begin(r);
 	return 0;
 }
 
-int ti_lun_recalculate(struct ti_lun *lun, uint64_t rate)
+int ti_lun_recalculate(struct ti_lun *lun, uint64_t rate, struct ti_recalc_wish *wish)
 {
 	struct ti_recalc *r = &lun->recalc;
 	struct ti_error error = { 0 };
@@ -413,7 +413,7 @@ int ti_lun_recalculate(struct ti_lun *lun, uint64_t rate)
 	/* Its bits would have to say so on the medium, all of them, before the first tag does. */
 	if (lun->bitmap != NULL)
 		return -EOPNOTSUPP;
-	if (r->active)
+	if (r->active || r->wish != NULL)
 		return -EALREADY;
 	if (ti_seal_check_recalculate(lun->seal, &lun->sb, lun->hash.ops, false, "", &error) != 0)
 		return -EPERM;
@@ -422,17 +422,14 @@ int ti_lun_recalculate(struct ti_lun *lun, uint64_t rate)
 	ti_memory_put(r->bits, r->bits_bytes);
 	r->bits = NULL;
 	r->bits_bytes = 0;
-	/* A crash before the first save of this leaves the pair as if nobody had asked. */
-	lun->sb.flags |= TI_SB_RECALCULATING;
-	lun->sb.recalc_sector = 0;
-	r->active = true;
+	r->wish = wish;
 	r->sector = 0;
 	r->end = lun->geo.provided_sectors;
 	r->rate = rate;
 	r->chunk_end = r->small_until = r->rest_until_ns = 0;
 	r->done_sectors = r->mismatches = r->unreadable = 0;
 	r->tenths_logged = 0;
-	begin(r);
+	ti_recalc_announce(r);
 	return 0;
 }
 

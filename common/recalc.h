@@ -40,6 +40,7 @@
 #define TI_RECALC_CHUNK 32768U
 
 struct ti_lun;
+struct ti_recalc_wish;
 
 enum ti_recalc_state {
 	TI_RECALC_IDLE,	     /* no piece */
@@ -85,6 +86,11 @@ struct ti_recalc {
 	struct iovec save_iov;
 	uint8_t *save_buf;
 
+	/* A request: it begins, and is granted, when the save under way has made it durable. */
+	struct ti_recalc_wish *wish; /* NULL: none waits */
+	uint32_t old_flags;	     /* of the superblock, if it comes to nothing */
+	uint64_t old_sector;
+
 	uint64_t done_sectors; /* recalculated since open */
 	uint64_t mismatches;   /* blocks of clean regions that did not match */
 	uint64_t unreadable;   /* sectors that could not be read: their tags stay */
@@ -129,7 +135,13 @@ bool ti_recalc_idle(const struct ti_lun *lun);
  */
 bool ti_recalc_note(struct ti_lun *lun);
 
+/** All is prepared, and the medium says so if it has to: the next run begins the first piece. */
+void ti_recalc_begin(struct ti_recalc *r);
+
 /* recalc_save.c */
+
+/** Let the superblock say that all is to be recalculated; then begin, and tell r->wish. */
+void ti_recalc_announce(struct ti_recalc *r);
 
 /** Save how far it is, if that is due at @now_ns.  True if anything moved.  io path. */
 bool ti_recalc_save_run(struct ti_recalc *r, uint64_t now_ns);

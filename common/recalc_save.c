@@ -9,6 +9,9 @@
  * tags vouched for, and mode bitmap may clear what is left of the bits.
  *
  * The flag RECALCULATING is never cleared: dm-integrity knows by the sector that nothing is left.
+ *
+ * A request is such a save, too, of sector 0.  No block is read, nor is a tag made, before it is
+ * durable: whoever has asked is told then, and a crash from there on finds it.
  */
 #include <inttypes.h>
 #include <stddef.h>
@@ -37,10 +40,29 @@ static void finish(struct ti_recalc *r)
 	       r->done_sectors, r->mismatches, r->unreadable);
 }
 
+/* The save that makes a request durable has ended, well or not. */
+static void announced(struct ti_recalc *r, int err)
+{
+	struct ti_recalc_wish *wish = r->wish;
+
+	r->wish = NULL;
+	if (err == 0) {
+		ti_recalc_begin(r);
+	} else {
+		r->lun->sb.flags = r->old_flags;
+		r->lun->sb.recalc_sector = r->old_sector;
+	}
+	wish->done(wish, err);
+}
+
 /* A save has ended, well or not. */
 static void saved(struct ti_recalc *r, int err)
 {
 	r->saving = false;
+	if (r->wish != NULL) {
+		announced(r, err);
+		return;
+	}
 	r->saved_ns = ti_clock_now(r->lun->clock);
 	if (err != 0) {
 		/* Try again: not at once, the device may be gone. */
@@ -89,6 +111,8 @@ static void tags_flushed(struct ti_flush_waiter *waiter, const struct ti_result 
 		saved(r, result->err);
 		return;
 	}
+	if (r->wish != NULL)
+		lun->sb.flags |= TI_SB_RECALCULATING;
 	lun->sb.recalc_sector = r->save_sector;
 	ti_superblock_write(&lun->sb, r->save_buf);
 	ti_seal_superblock(lun->seal, &lun->sb, r->save_buf);
@@ -104,6 +128,22 @@ static void tags_flushed(struct ti_flush_waiter *waiter, const struct ti_result 
 	ti_queue_submit(lun->queue, &r->save_io);
 }
 
+static void save(struct ti_recalc *r)
+{
+	r->saving = true;
+	r->waiter.done = tags_flushed;
+	ti_flush_join(&r->lun->flusher, &r->waiter);
+}
+
+void ti_recalc_announce(struct ti_recalc *r)
+{
+	r->old_flags = r->lun->sb.flags;
+	r->old_sector = r->lun->sb.recalc_sector;
+	r->finishing = false;
+	r->save_sector = 0;
+	save(r);
+}
+
 bool ti_recalc_save_run(struct ti_recalc *r, uint64_t now_ns)
 {
 	bool at_end = r->sector >= r->end;
@@ -113,11 +153,9 @@ bool ti_recalc_save_run(struct ti_recalc *r, uint64_t now_ns)
 	if (!at_end && r->sector < r->saved_sector + SAVE_SECTORS &&
 	    (now_ns < r->saved_ns + SAVE_NS || r->sector == r->saved_sector))
 		return false;
-	r->saving = true;
 	r->finishing = at_end;
 	/* What is left over of a unit at the LUN's end counts as done: nobody can ask for it. */
 	r->save_sector = at_end ? r->lun->geo.provided_sectors : r->sector;
-	r->waiter.done = tags_flushed;
-	ti_flush_join(&r->lun->flusher, &r->waiter);
+	save(r);
 	return true;
 }

@@ -99,6 +99,10 @@ struct ti_disk {
 	/* A flush that an administrator has asked for; see disk_admin.h.  Under the lock. */
 	struct ti_context own;
 	bool own_busy, own_back;
+	/* Likewise a recalculation, until it is granted or refused. */
+	struct ti_recalc_wish wish;
+	bool wish_busy, wish_back;
+	int wish_err;
 	struct ti_events events; /* what the engine has to tell */
 
 	struct ti_context *contexts;

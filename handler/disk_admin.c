@@ -4,6 +4,7 @@
 #include "disk_admin.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 static int not_ready(const struct ti_disk *disk)
@@ -60,6 +61,16 @@ int ti_disk_scrub_stop(struct ti_disk *disk)
 	return err;
 }
 
+/* Under the lock. */
+static void wish_answered(struct ti_recalc_wish *wish, int err)
+{
+	struct ti_disk *disk = (struct ti_disk *)((char *)wish - offsetof(struct ti_disk, wish));
+
+	disk->wish_back = true;
+	disk->wish_err = err;
+	ti_events_poke(&disk->events);
+}
+
 int ti_disk_recalculate(struct ti_disk *disk, uint64_t rate)
 {
 	int err = not_ready(disk);
@@ -67,10 +78,30 @@ int ti_disk_recalculate(struct ti_disk *disk, uint64_t rate)
 	if (err)
 		return err;
 	pthread_mutex_lock(&disk->lock);
-	err = ti_lun_recalculate(disk->lun, rate);
+	/* The last one's answer may not have been taken yet. */
+	err = disk->wish_busy ? -EALREADY : 0;
+	if (!err) {
+		disk->wish.done = wish_answered;
+		err = ti_lun_recalculate(disk->lun, rate, &disk->wish);
+		disk->wish_busy = !err;
+	}
 	pthread_mutex_unlock(&disk->lock);
 	ti_lun_wake(disk->lun);
 	return err;
+}
+
+bool ti_disk_recalculate_answered(struct ti_disk *disk, int *err)
+{
+	bool answered;
+
+	pthread_mutex_lock(&disk->lock);
+	answered = disk->wish_back;
+	if (answered) {
+		*err = disk->wish_err;
+		disk->wish_busy = disk->wish_back = false;
+	}
+	pthread_mutex_unlock(&disk->lock);
+	return answered;
 }
 
 int ti_disk_scrub_restore(struct ti_disk *disk, const struct ti_scrub_report *report)

@@ -28,8 +28,14 @@ int ti_disk_scrub_start(struct ti_disk *disk, bool resume, uint64_t rate);
 /** Returns 0, or -EALREADY if none runs, -EAGAIN and -EIO as above. */
 int ti_disk_scrub_stop(struct ti_disk *disk);
 
-/** See ti_lun_recalculate().  -EAGAIN and -EIO as above. */
+/**
+ * Begin to make all tags anew; when that is granted, or not, the events are poked.  Returns 0 and
+ * errors as ti_lun_recalculate(), -EAGAIN and -EIO as above.
+ */
 int ti_disk_recalculate(struct ti_disk *disk, uint64_t rate);
+
+/** Has it been granted, or not?  Then *@err, once: 0 or the device's negative errno. */
+bool ti_disk_recalculate_answered(struct ti_disk *disk, int *err);
 
 /** What an earlier process knew of a scrub: let it be this one's last.  Errors as above. */
 int ti_disk_scrub_restore(struct ti_disk *disk, const struct ti_scrub_report *report);

@@ -132,12 +132,39 @@ static int scrub_start(struct ti_service_lun *lun, struct ti_disk *disk, GVarian
 	return 0;
 }
 
-static int recalculate(struct ti_disk *disk, GVariant *parameters)
+/* It is answered when the pair says that it is to be recalculated, or cannot be made to. */
+static void recalculate(struct ti_service_lun *lun, GVariant *parameters,
+			GDBusMethodInvocation *call)
 {
+	struct ti_disk *disk = ti_service_lun_borrow(lun);
 	uint64_t rate = 0;
 	int err = take_options(parameters, false, &rate, NULL);
 
-	return err ? err : ti_disk_recalculate(disk, rate);
+	if (!disk)
+		err = -ENODEV;
+	else if (!err)
+		err = ti_disk_recalculate(disk, rate);
+	if (disk)
+		ti_service_lun_give_back(lun);
+	if (err)
+		answer(call, err, "nothing is recalculated", "it runs already");
+	else
+		lun->recalculate = call;
+}
+
+void ti_lun_object_recalculating(struct ti_service_lun *lun, int err)
+{
+	GDBusMethodInvocation *call = g_steal_pointer(&lun->recalculate);
+
+	if (!call)
+		return;
+	if (!err || err == -ENODEV)
+		answer(call, err, "it may be recalculated when it is opened again, or not", "");
+	else
+		g_dbus_method_invocation_return_dbus_error(
+			call, ERROR_PREFIX "DeviceFailed",
+			"nothing is recalculated: the metadata device could not be made to say so, "
+			"tcmu-runner's log says why; at the next start of the LUN it may say so");
 }
 
 /* The next flush, if somebody waits for one. */
@@ -209,6 +236,10 @@ static void method_call(GDBusConnection *bus, const gchar *sender, const gchar *
 		flush(lun, call);
 		return;
 	}
+	if (!strcmp(method, "Recalculate")) {
+		recalculate(lun, parameters, call);
+		return;
+	}
 	/* A scrub that was cut short comes before any other. */
 	if (!lun->restored)
 		ti_scrub_keeper_restore(lun);
@@ -219,19 +250,15 @@ static void method_call(GDBusConnection *bus, const gchar *sender, const gchar *
 	}
 	if (!strcmp(method, "ScrubStart"))
 		err = scrub_start(lun, disk, parameters);
-	else if (!strcmp(method, "ScrubStop"))
-		err = ti_disk_scrub_stop(disk);
 	else
-		err = recalculate(disk, parameters);
+		err = ti_disk_scrub_stop(disk);
 	ti_service_lun_give_back(lun);
-	if (!err && strcmp(method, "Recalculate") != 0)
+	if (!err)
 		ti_scrub_keeper_save(lun);
 	if (!strcmp(method, "ScrubStart"))
 		answer(call, err, "the scrub was not started", "it runs already");
-	else if (!strcmp(method, "ScrubStop"))
-		answer(call, err, "the scrub was not stopped", "none runs");
 	else
-		answer(call, err, "nothing is recalculated", "it runs already");
+		answer(call, err, "the scrub was not stopped", "none runs");
 }
 
 /* ---- signals ---- */

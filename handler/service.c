@@ -96,6 +96,7 @@ static void forget_gone(struct service *s)
 		struct ti_service_lun *lun = g_ptr_array_index(gone, i);
 
 		ti_lun_object_flushed(lun, NULL);
+		ti_lun_object_recalculating(lun, -ENODEV);
 		unexport(s, lun);
 	}
 	g_ptr_array_unref(gone);
@@ -167,7 +168,8 @@ static void take_events(struct service *s, struct ti_service_lun *lun)
 	struct ti_event event[TI_EVENTS];
 	struct ti_disk *disk = ti_service_lun_borrow(lun);
 	struct ti_result result;
-	bool flushed, ended = false;
+	bool flushed, granted, ended = false;
+	int err = 0;
 	uint64_t lost;
 	unsigned count;
 
@@ -186,9 +188,12 @@ static void take_events(struct service *s, struct ti_service_lun *lun)
 			ti_lun_object_signal(lun, disk, &event[i]);
 	}
 	flushed = ti_disk_flush_ended(disk, &result);
+	granted = ti_disk_recalculate_answered(disk, &err);
 	ti_service_lun_give_back(lun);
 	if (flushed)
 		ti_lun_object_flushed(lun, &result);
+	if (granted)
+		ti_lun_object_recalculating(lun, err);
 	ti_scrub_keeper_restore(lun);
 	if (ended)
 		ti_scrub_keeper_save(lun);

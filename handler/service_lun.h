@@ -30,9 +30,10 @@ struct ti_service_lun {
 	/* The main thread's. */
 	GDBusObjectSkeleton *object; /* NULL: not on the bus */
 	GDBusInterfaceSkeleton *skeleton;
-	GPtrArray *flush_now, *flush_next; /* method invocations that wait */
-	bool restoring, restored;	   /* what an earlier process knew of a scrub */
-	bool saving;			   /* a file is being written */
+	GPtrArray *flush_now, *flush_next;  /* method invocations that wait */
+	GDBusMethodInvocation *recalculate; /* likewise; NULL: none */
+	bool restoring, restored;	    /* what an earlier process knew of a scrub */
+	bool saving;			    /* a file is being written */
 	bool save_again;
 	uint64_t started, ended; /* of the scrub; seconds since 1970 */
 };
@@ -54,6 +55,10 @@ void ti_service_lun_close(struct ti_service_lun *lun);
 /** The object's interface.  Its methods and properties go to @lun, which it keeps a reference of.
  */
 GDBusInterfaceSkeleton *ti_lun_object_new(struct ti_service_lun *lun);
+
+/** Tell who waits for a recalculation to be granted.  @err: 0 or negative errno; -ENODEV: the LUN
+ *  is closed. */
+void ti_lun_object_recalculating(struct ti_service_lun *lun, int err);
 
 /** Tell who waits for a flush, and begin the next one.  @result NULL: the LUN is closed. */
 void ti_lun_object_flushed(struct ti_service_lun *lun, const struct ti_result *result);

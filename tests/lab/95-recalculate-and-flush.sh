@@ -51,19 +51,30 @@ is_over "$name" || fail 'it runs'
 told 1 scrub start "$name" --wait --batch-mode
 
 say 'killed on the way'
-told 0 recalculate "$name" --yes --rate 3M
-assert_eq "$(json '(j["name"], j["recalculation"]["active"], j["recalculation"]["end_sector"])')" "('$name', True, 131072)"
-complains 3 'nothing is recalculated: it runs already' recalculate "$name" --yes
-assert_match "$("$cli" status "$name" || :)" 'recalc +\[[#.]+\] +[0-9]+%'
-# From its first save on, ten seconds later, the pair itself asks for it.
-is_saved() { [[ $("$cli" dump "$meta" | awk '$1 == "recalc_sector" { print $2 }') -gt 0 ]]; }
-wait_for 30 is_saved
+# From the moment on in which it is granted the pair itself asks for it.
+told 0 recalculate "$name" --yes --rate 8M
 kill_runner
+assert_eq "$(json '(j["name"], j["recalculation"]["active"], j["recalculation"]["end_sector"])')" "('$name', True, 131072)"
+assert_match "$("$cli" dump "$meta")" 'flags .*recalculating'
 start_runner
 wait_for 20 service_is_there
-goes_on() { runner_log_has 'recalculation begins sector=[1-9]'; }
-wait_for 20 goes_on
+assert_eq "$(grep -ac 'recalculation begins sector=0' "$runner_log")" 2 'recalculations that were begun'
 wait_for 60 is_over "$name"
+told 0 scrub start "$name" --restart --wait --batch-mode
+# Whoever waits for its end waits over a restart, too.
+damage "$data" 1000
+"$cli" recalculate "$name" --yes --rate 8M --wait --json >"$LAB_TMP/waited" 2>"$LAB_TMP/waiting" &
+waiter=$!
+is_on_its_way() { runner_log_has 'recalculation goes on'; }
+wait_for 30 is_on_its_way
+complains 3 'nothing is recalculated: it runs already' recalculate "$name" --yes
+assert_match "$("$cli" status "$name" || :)" 'recalc +\[[#.]+\] +[0-9]+%'
+kill_runner
+misses_it() { grep -q 'waiting for tcmu-runner' "$LAB_TMP/waiting"; }
+wait_for 10 misses_it
+start_runner
+wait $waiter || fail "the one who waited ended with $?: $(<"$LAB_TMP/waiting")"
+assert_match "$(<"$LAB_TMP/waited")" '"active": false'
 told 0 scrub start "$name" --restart --wait --batch-mode
 told 0 recalculate "$name" --yes --wait --batch-mode
 assert_eq "$(json 'j["recalculation"]["active"]')" False

@@ -86,6 +86,43 @@ static void mismatch_at(struct sim_lun *l, uint32_t block)
 	sim_bad(l, sim_read(l, block, 1), -EILSEQ, TI_CAUSE_TAG_MISMATCH, block);
 }
 
+/* A request, and what the medium says for certain when it is granted. */
+struct asked {
+	struct ti_recalc_wish wish;
+	struct sim_lun *l;
+	bool back;
+	int err;
+	struct ti_superblock durable;
+	unsigned read_before; /* of the data device, until then */
+};
+
+static void answered(struct ti_recalc_wish *wish, int err)
+{
+	struct asked *a = (struct asked *)wish;
+	const uint8_t *meta = sim_durable(a->l->sim, TI_META);
+
+	assert_false(a->back);
+	a->back = true;
+	a->err = err;
+	a->read_before = sim_count(a->l->sim, TI_DATA, TI_IO_READ);
+	if (ti_superblock_parse(meta + a->l->geo.start_sector * TI_SECTOR_BYTES, "sim-meta",
+				&a->durable, &a->l->error) != 0)
+		fail_msg("%s", a->l->error.text);
+}
+
+/* Ask, and wait for the answer, which this returns. */
+static int ask(struct sim_lun *l)
+{
+	struct asked a = { .wish.done = answered, .l = l };
+	int err = ti_lun_recalculate(l->lun, 0, &a.wish);
+
+	for (unsigned i = 0; err == 0 && !a.back; i++) {
+		assert_true(i < 100);
+		tick_on(l);
+	}
+	return err != 0 ? err : a.err;
+}
+
 static void dirty_region_gets_the_tags_of_what_is_there(void **state)
 {
 	struct sim_lun *l = died();
@@ -584,7 +621,7 @@ static void recalculation_on_request_after_one_of_dirty_regions_is_of_everything
 	sim_recalculate(l);
 	sim_put_block(l, 3000, 8);
 	mismatch_at(l, 3000);
-	assert_int_equal(ti_lun_recalculate(l->lun, 0), 0);
+	assert_int_equal(ask(l), 0);
 	sim_recalculate(l);
 	settle(l);
 	assert_true(sim_all_match(l));
@@ -887,8 +924,8 @@ static void request_makes_all_tags_anew(void **state)
 		l->options.mode = mode[i];
 		open_it(l);
 		mismatch_at(l, 70);
-		assert_int_equal(ti_lun_recalculate(l->lun, 0), 0);
-		assert_int_equal(ti_lun_recalculate(l->lun, 0), -EALREADY);
+		assert_int_equal(ask(l), 0);
+		assert_int_equal(ask(l), -EALREADY);
 		assert_true(sim_stats(l).recalculating);
 		sim_write(l, 100, 10, 5);
 		sim_recalculate(l);
@@ -911,7 +948,7 @@ static void request_that_is_cut_goes_on_from_its_last_save(void **state)
 		sim_put_block(l, block, 9);
 	l->options.mode = TI_MODE_DIRECT;
 	open_it(l);
-	assert_int_equal(ti_lun_recalculate(l->lun, 0), 0);
+	assert_int_equal(ask(l), 0);
 	for (unsigned i = 0; i < 3; i++)
 		tick_on(l);
 	assert_int_equal(sim_lun_close(l), 0);
@@ -924,16 +961,122 @@ static void request_that_is_cut_goes_on_from_its_last_save(void **state)
 	sim_lun_free(l);
 }
 
+/*
+ * Whoever has been told that it is granted may lose the power the next moment.  Until then no block
+ * is read and every read is verified.  A second time, too, when the flag is there already and the
+ * sector says "nothing".
+ */
+static void request_is_durable_when_it_is_granted(void **state)
+{
+	static const enum ti_mode mode[] = { TI_MODE_DIRECT, TI_MODE_JOURNAL };
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct sim_lun *l = sim_bitmap_make(0, SIM_REGION);
+		struct asked a = { .wish.done = answered, .l = l };
+
+		l->options.mode = mode[i % 2];
+		if (i >= 2) {
+			open_it(l);
+			assert_int_equal(ask(l), 0);
+			sim_recalculate(l);
+			assert_int_equal(sim_lun_close(l), 0);
+		}
+		sim_put_block(l, 70, 9);
+		open_it(l);
+		sim_ok(l, sim_write(l, 10, 2, 3));
+		mismatch_at(l, 70);
+		sim_forget(l);
+		sim_hold(l->sim, true);
+		assert_int_equal(ti_lun_recalculate(l->lun, 0, &a.wish), 0);
+		assert_int_equal(ti_lun_recalculate(l->lun, 0, &a.wish), -EALREADY);
+		assert_false(sim_stats(l).recalculating);
+		for (unsigned steps = 0; !a.back; steps++) {
+			assert_true(steps < 100);
+			sim_go(l);
+			for (int dev = 0; dev < TI_DEVICES && !a.back; dev++)
+				for (int op = TI_IO_READ; op <= TI_IO_FLUSH && !a.back; op++)
+					sim_complete_one(l->sim, (enum ti_device)dev,
+							 (enum ti_io_op)op);
+		}
+		assert_int_equal(a.err, 0);
+		assert_int_equal(a.read_before, 0);
+		assert_true(a.durable.flags & TI_SB_RECALCULATING);
+		assert_int_equal(a.durable.recalc_sector, 0);
+		assert_true(sim_stats(l).recalculating);
+		sim_power_cut(l->sim);
+		ti_lun_abandon(l->lun);
+		l->lun = NULL;
+		sim_hold(l->sim, false);
+		open_it(l);
+		assert_true(sim_stats(l).recalculating);
+		settle(l);
+		assert_true(sim_all_match(l));
+		sim_lun_free(l);
+	}
+}
+
+/* And the one who asked is told. */
+static void request_that_cannot_be_made_durable_begins_nothing(void **state)
+{
+	static const enum ti_io_op op[] = { TI_IO_WRITE, TI_IO_FLUSH };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct sim_lun *l = sim_bitmap_make(0, SIM_REGION);
+		uint64_t at = l->geo.start_sector * TI_SECTOR_BYTES;
+
+		sim_put_block(l, 70, 9);
+		l->options.mode = TI_MODE_DIRECT;
+		open_it(l);
+		sim_fail(l, TI_META, op[i], op[i] == TI_IO_WRITE ? at : 0, 1);
+		assert_int_equal(ask(l), -EIO);
+		assert_false(sim_stats(l).recalculating);
+		mismatch_at(l, 70);
+		/* The second time it goes well, unless the device has failed a flush. */
+		assert_int_equal(ask(l), op[i] == TI_IO_WRITE ? 0 : -EIO);
+		if (op[i] == TI_IO_WRITE) {
+			settle(l);
+			assert_true(sim_all_match(l));
+		}
+		sim_lun_free(l);
+	}
+}
+
+/* A close that comes in between lets it become durable, or not, and tells. */
+static void request_is_answered_by_a_close(void **state)
+{
+	struct sim_lun *l = sim_bitmap_make(0, SIM_REGION);
+	struct asked a = { .wish.done = answered, .l = l };
+
+	(void)state;
+	sim_put_block(l, 70, 9);
+	l->options.mode = TI_MODE_DIRECT;
+	open_it(l);
+	assert_int_equal(ti_lun_recalculate(l->lun, 0, &a.wish), 0);
+	assert_int_equal(ti_lun_close(l->lun), 0);
+	l->lun = NULL;
+	assert_true(a.back);
+	assert_int_equal(a.err, 0);
+	assert_int_equal(sim_superblock(l).recalc_sector, 0);
+	open_it(l);
+	assert_true(sim_stats(l).recalculating);
+	settle(l);
+	assert_true(sim_all_match(l));
+	sim_lun_free(l);
+}
+
 /* A second request begins anew, and a scrub's piece is not disturbed by it. */
 static void request_can_be_repeated_and_waits_for_the_scrubs_piece(void **state)
 {
 	struct sim_lun *l = sim_bitmap_make(0, SIM_REGION);
+	struct asked a = { .wish.done = answered, .l = l };
 	struct ti_scrub_report report;
 
 	(void)state;
 	l->options.mode = TI_MODE_DIRECT;
 	open_it(l);
-	assert_int_equal(ti_lun_recalculate(l->lun, 0), 0);
+	assert_int_equal(ask(l), 0);
 	sim_recalculate(l);
 	sim_put_block(l, 5, 9);
 	sim_put_block(l, 600, 9);
@@ -943,7 +1086,14 @@ static void request_can_be_repeated_and_waits_for_the_scrubs_piece(void **state)
 	ti_lun_tick(l->lun);
 	sim_go(l);
 	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_READ), 1);
-	assert_int_equal(ti_lun_recalculate(l->lun, 0), 0);
+	assert_int_equal(ti_lun_recalculate(l->lun, 0, &a.wish), 0);
+	while (!a.back) {
+		sim_go(l);
+		sim_complete_one(l->sim, TI_DATA, TI_IO_FLUSH);
+		sim_complete_one(l->sim, TI_META, TI_IO_FLUSH);
+		sim_complete_one(l->sim, TI_META, TI_IO_WRITE);
+	}
+	assert_int_equal(a.err, 0);
 	sim_go(l);
 	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_READ), 1);
 	sim_recalculate(l);
@@ -960,12 +1110,12 @@ static void request_is_refused_where_it_would_do_harm(void **state)
 	struct sim_lun *l = sim_bitmap_new();
 
 	(void)state;
-	assert_int_equal(ti_lun_recalculate(l->lun, 0), -EOPNOTSUPP);
+	assert_int_equal(ask(l), -EOPNOTSUPP);
 	assert_int_equal(sim_lun_close(l), 0);
 	l->options.mode = TI_MODE_DIRECT;
 	l->options.read_only = true;
 	open_it(l);
-	assert_int_equal(ti_lun_recalculate(l->lun, 0), -EROFS);
+	assert_int_equal(ask(l), -EROFS);
 	sim_lun_free(l);
 }
 
@@ -974,6 +1124,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(dirty_region_gets_the_tags_of_what_is_there),
 		cmocka_unit_test(request_makes_all_tags_anew),
+		cmocka_unit_test(request_is_durable_when_it_is_granted),
+		cmocka_unit_test(request_that_cannot_be_made_durable_begins_nothing),
+		cmocka_unit_test(request_is_answered_by_a_close),
 		cmocka_unit_test(request_that_is_cut_goes_on_from_its_last_save),
 		cmocka_unit_test(request_can_be_repeated_and_waits_for_the_scrubs_piece),
 		cmocka_unit_test(request_is_refused_where_it_would_do_harm),
