@@ -116,18 +116,32 @@ int bus_luns(GDBusConnection *bus, GPtrArray **luns, struct ti_error *error)
 	return 0;
 }
 
+/* Is the full name @full, user_N/NAME, that of a backstore @name? */
+static bool is_called(const char *full, const char *name)
+{
+	size_t hba = strcspn(full, "/");
+
+	return full[hba] && !strcmp(full + hba + 1, name);
+}
+
 const struct bus_lun *bus_find(GPtrArray *luns, const char *name, struct ti_error *error)
 {
-	g_autoptr(GString) names = g_string_new(NULL);
+	g_autoptr(GString) names = g_string_new(NULL), twins = g_string_new(NULL);
 
 	for (guint i = 0; i < luns->len; i++) {
 		const struct bus_lun *lun = g_ptr_array_index(luns, i);
+		const char *full = bus_text(lun, "FullName");
 
-		if (!strcmp(lun->name, name))
+		if (!strcmp(lun->name, name) || !strcmp(full, name))
 			return lun;
 		g_string_append_printf(names, "%s%s", i ? ", " : "", lun->name);
+		if (is_called(full, name))
+			g_string_append_printf(twins, "%s%s", twins->len ? " or " : "", full);
 	}
-	if (luns->len)
+	if (twins->len)
+		ti_error_set(error, -ENOTUNIQ, "more than one LUN is called '%s': say %s", name,
+			     twins->str);
+	else if (luns->len)
 		ti_error_set(error, -ENOENT, "tcmu-runner serves no LUN '%s' of ours; it serves %s",
 			     name, names->str);
 	else

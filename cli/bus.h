@@ -30,7 +30,8 @@ int bus_connect(GDBusConnection **bus, struct ti_error *error);
 /** All LUNs, by name.  *@luns holds struct bus_lun and is freed with g_ptr_array_unref(). */
 int bus_luns(GDBusConnection *bus, GPtrArray **luns, struct ti_error *error);
 
-/** The one of this name among them, or NULL with a sentence that names those there are. */
+/** The one of this name, full or not, among them; or NULL with a sentence that names those there
+ *  are.  A name that two have is nobody's: they have full ones, user_N/NAME. */
 const struct bus_lun *bus_find(GPtrArray *luns, const char *name, struct ti_error *error);
 
 /** Call a method of the LUN's without results; @parameters may be floating or NULL. */

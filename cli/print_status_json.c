@@ -159,6 +159,7 @@ static struct json_object *one(const struct bus_lun *lun)
 	struct json_object *o = json_object_new_object(), *flush = json_object_new_object();
 
 	add_text(o, "name", lun->name);
+	add_text(o, "full_name", bus_text(lun, "FullName"));
 	add_text(o, "state", bus_text(lun, "State"));
 	add_text(o, "mode", bus_text(lun, "Mode"));
 	add_bool(o, "read_only", bus_flag(lun, "ReadOnly"));

@@ -160,7 +160,8 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	ti_skipped_find(dev, &disk->skipped);
 	disk->config = *config;
 	ti_select_open(&disk->mode, NULL);
-	disk->log = (struct ti_log){ .line = ti_say_line, .ctx = dev };
+	disk->voice = ti_say_voice(dev);
+	disk->log = (struct ti_log){ .line = ti_say_line, .ctx = &disk->voice };
 	ti_config_options(&disk->config, &pair, &lun);
 	lun.defer_start = true;
 	lun.events = (struct ti_event_sink){ .event = ti_events_put, .ctx = &disk->events };

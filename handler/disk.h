@@ -38,6 +38,7 @@
 #include "log.h"
 #include "lun.h"
 #include "ring.h"
+#include "say.h"
 #include "short_answer.h"
 #include "skipped.h"
 
@@ -68,6 +69,7 @@ struct ti_disk {
 	struct ti_config config;
 	struct ti_scsi_facts facts;
 	struct ti_select mode;
+	struct ti_voice voice;
 	struct ti_log log;
 	struct ti_queue *queue;
 	struct ti_short_answer short_answer;

@@ -26,6 +26,11 @@ static const char *name(const struct look *l)
 	return l->lun->name;
 }
 
+static const char *full_name(const struct look *l)
+{
+	return l->lun->full_name;
+}
+
 static const char *state(const struct look *l)
 {
 	static const char *const text[] = { [TI_DISK_STARTING] = "starting",
@@ -251,6 +256,7 @@ static const struct row {
 } rows[] = {
 #define V(member) .kind = NUMBER, .offset = offsetof(struct ti_disk_view, member)
 	{ "Name", TEXT, .text = name },
+	{ "FullName", TEXT, .text = full_name },
 	{ "State", TEXT, .text = state },
 	{ "Mode", TEXT, .text = mode },
 	{ "ReadOnly", FLAG, .flag = read_only },

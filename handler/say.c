@@ -3,72 +3,106 @@
 #include "say.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "libtcmu_log.h"
 
+#include "backstore.h"
 #include "error.h"
 
-/* What is left of 255 bytes behind the longest LUN name (127) and the rest of the prefix. */
-#define PIECE 100
+/* libtcmu's LOG_MSG_LEN, without the byte that ends it. */
+#define LINE 254U
+/* What it puts in front, besides a name: "who:0 integrity/NAME: " or "who:0: ". */
+#define WHO	 "ti"
+#define WITH_LUN (sizeof(WHO ":0 integrity/: ") - 1)
+#define ALONE	 (sizeof(WHO ":0: ") - 1)
+#define NEWLINE	 1U
 
-static void say_piece(struct tcmu_device *dev, enum ti_log_level level, int len, const char *text,
-		      const char *end)
+/* The mark of a line that goes on, or has gone on, elsewhere. */
+#define MORE	 "..."
+#define MORE_LEN (sizeof(MORE " ") - 1)
+
+static void say_piece(struct tcmu_device *dev, enum ti_log_level level, bool first, int len,
+		      const char *text, bool last)
 {
-	static const char who[] = "ti";
+	const char *begin = first ? "" : MORE " ", *end = last ? "" : " " MORE;
 
 	switch (level) {
 	case TI_LOG_ERR:
-		tcmu_err_message(dev, who, 0, "%.*s%s\n", len, text, end);
+		tcmu_err_message(dev, WHO, 0, "%s%.*s%s\n", begin, len, text, end);
 		break;
 	case TI_LOG_WARN:
-		tcmu_warn_message(dev, who, 0, "%.*s%s\n", len, text, end);
+		tcmu_warn_message(dev, WHO, 0, "%s%.*s%s\n", begin, len, text, end);
 		break;
 	case TI_LOG_INFO:
-		tcmu_info_message(dev, who, 0, "%.*s%s\n", len, text, end);
+		tcmu_info_message(dev, WHO, 0, "%s%.*s%s\n", begin, len, text, end);
 		break;
 	case TI_LOG_DBG:
-		tcmu_dbg_message(dev, who, 0, "%.*s%s\n", len, text, end);
+		tcmu_dbg_message(dev, WHO, 0, "%s%.*s%s\n", begin, len, text, end);
 		break;
 	}
 }
 
-/* Bytes of @text for one line: all, or up to the last blank that fits. */
-static size_t piece_len(const char *text)
+/* Bytes of @text for a line that has room for so many: all, or up to the last blank that leaves
+ * room for the mark, or, of a very long word, what fits. */
+static size_t piece_len(const char *text, size_t room)
 {
-	size_t len = strlen(text);
+	size_t len = strlen(text), most = room - MORE_LEN;
 
-	if (len <= PIECE)
+	if (len <= room)
 		return len;
-	for (len = PIECE; len > PIECE / 2; len--) {
+	for (len = most; len > most / 2; len--) {
 		if (text[len] == ' ')
 			return len;
 	}
-	return PIECE;
+	return most;
 }
 
-void ti_say_line(void *dev, enum ti_log_level level, const char *text)
+struct ti_voice ti_say_voice(struct tcmu_device *dev)
 {
+	struct ti_backstore backstore;
+
+	if (!dev)
+		return (struct ti_voice){ .room = LINE - ALONE - NEWLINE };
+	ti_backstore_find(dev, &backstore);
+	/* Where the kernel does not tell the name, the longest one there may be. */
+	return (struct ti_voice){ .dev = dev,
+				  .room = LINE - WITH_LUN - NEWLINE -
+					  (*backstore.hba ? strlen(backstore.name)
+							  : sizeof(backstore.name) - 1) };
+}
+
+void ti_say_line(void *ctx, enum ti_log_level level, const char *text)
+{
+	const struct ti_voice *voice = ctx;
+	size_t room = voice->room;
+	bool first = true;
+
 	for (;;) {
-		size_t len = piece_len(text);
+		size_t len = piece_len(text, room);
 		bool last = text[len] == '\0';
 
-		say_piece(dev, level, (int)len, text, last ? "" : " ...");
+		say_piece(voice->dev, level, first, (int)len, text, last);
 		if (last)
 			return;
 		text += len;
 		text += *text == ' ';
+		if (first)
+			room -= MORE_LEN;
+		first = false;
 	}
 }
 
 void ti_say(struct tcmu_device *dev, enum ti_log_level level, const char *fmt, ...)
 {
+	struct ti_voice voice = ti_say_voice(dev);
 	char text[TI_ERROR_TEXT + 128];
 	va_list args;
 
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	ti_say_line(dev, level, text);
+	ti_say_line(&voice, level, text);
 }

@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "device_identity.h"
 #include "say.h"
 
 bool ti_scrub_keeper_runs(struct ti_service_lun *lun)
@@ -39,23 +40,34 @@ static bool collect(struct ti_service_lun *lun, struct ti_disk *disk, struct ti_
 	if (view.scrub.state == TI_SCRUB_NEVER)
 		return false;
 	*saved = (struct ti_scrub_saved){ .pair = ti_disk_fingerprint(disk),
+					  .devices = lun->devices,
 					  .report = view.scrub,
 					  .started = lun->started,
 					  .ended = lun->ended };
 	return true;
 }
 
-static void complain(struct ti_service_lun *lun, int err)
+/* It is tried again every few seconds: told is what is new. */
+static void tell_saved(struct ti_service_lun *lun, int err)
 {
-	ti_say(NULL, TI_LOG_WARN,
-	       "where the scrub of %s is could not be written to " TI_SCRUB_STATE_DIR
-	       ": after a restart it begins anew error=%s",
-	       lun->name, strerror(-err));
+	if (err == lun->save_err)
+		return;
+	if (err)
+		ti_say(NULL, TI_LOG_WARN,
+		       "where the scrub of %s is cannot be written to " TI_SCRUB_STATE_DIR
+		       ": after a restart it goes on from further back error=%s",
+		       lun->name, strerror(-err));
+	else
+		ti_say(NULL, TI_LOG_INFO,
+		       "where the scrub of %s is can be written to " TI_SCRUB_STATE_DIR " again",
+		       lun->name);
+	lun->save_err = err;
 }
 
 struct job {
 	struct ti_service_lun *lun;
 	struct ti_scrub_saved saved;
+	char *path[TI_DEVICES]; /* to be read: where the pair is */
 };
 
 static void free_job(gpointer data)
@@ -63,6 +75,8 @@ static void free_job(gpointer data)
 	struct job *job = data;
 
 	ti_service_lun_unref(job->lun);
+	for (int dev = 0; dev < TI_DEVICES; dev++)
+		g_free(job->path[dev]);
 	g_free(job);
 }
 
@@ -73,8 +87,7 @@ static void written(GObject *source, GAsyncResult *result, gpointer data)
 
 	(void)source;
 	lun->saving = false;
-	if (err < 0)
-		complain(lun, (int)err);
+	tell_saved(lun, (int)err);
 	if (lun->save_again)
 		ti_scrub_keeper_save(lun);
 	ti_service_lun_unref(lun);
@@ -146,11 +159,13 @@ static void was_read(GObject *source, GAsyncResult *result, gpointer data)
 
 	(void)source;
 	lun->restored = true;
+	lun->devices = job->saved.devices;
 	if (err == -EINVAL)
 		ti_say(NULL, TI_LOG_WARN,
-		       "what is known of the last scrub of %s cannot be read file=%s/%s.%016" PRIx64
+		       "what is known of the last scrub of %s cannot be read: the next one begins "
+		       "at the beginning file=" TI_SCRUB_STATE_DIR "/%s.%016" PRIx64 "-%016" PRIx64
 		       ".state",
-		       lun->name, TI_SCRUB_STATE_DIR, lun->file, job->saved.pair);
+		       lun->name, lun->file, job->saved.pair, job->saved.devices);
 	if (disk) {
 		if (!err)
 			take_up(lun, disk, &job->saved);
@@ -167,6 +182,8 @@ static void read_job(GTask *task, gpointer source, gpointer data, GCancellable *
 
 	(void)source;
 	(void)cancellable;
+	job->saved.devices =
+		ti_device_identity(TI_UDEV_DATA, job->path[TI_DATA], job->path[TI_META]);
 	g_task_return_int(task,
 			  ti_scrub_state_load(TI_SCRUB_STATE_DIR, job->lun->file, &job->saved));
 }
@@ -190,6 +207,8 @@ void ti_scrub_keeper_restore(struct ti_service_lun *lun)
 	job = g_new0(struct job, 1);
 	job->lun = ti_service_lun_ref(lun);
 	job->saved.pair = ti_disk_fingerprint(disk);
+	for (int dev = 0; dev < TI_DEVICES; dev++)
+		job->path[dev] = g_strdup(disk->queue->dev[dev].name);
 	ti_service_lun_give_back(lun);
 	task = g_task_new(NULL, NULL, was_read, ti_service_lun_ref(lun));
 	g_task_set_task_data(task, job, free_job);

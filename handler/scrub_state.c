@@ -14,9 +14,36 @@
 #define GROUP	"scrub"
 #define VERSION 1
 
-static char *path_of(const char *dir, const char *name, uint64_t pair)
+static char *path_of(const char *dir, const char *name, const struct ti_scrub_saved *saved)
 {
-	return g_strdup_printf("%s/%s.%016" PRIx64 ".state", dir, name, pair);
+	return g_strdup_printf("%s/%s.%016" PRIx64 "-%016" PRIx64 ".state", dir, name, saved->pair,
+			       saved->devices);
+}
+
+static bool is_of_pair(GKeyFile *file, uint64_t pair)
+{
+	g_autofree char *wanted = g_strdup_printf("%016" PRIx64, pair), *is = NULL;
+
+	is = g_key_file_get_string(file, GROUP, "pair", NULL);
+	return !g_strcmp0(wanted, is);
+}
+
+/* Earlier versions' names said less of whose it is.  The first LUN that it fits takes it. */
+static void take_over(const char *dir, const char *name, const struct ti_scrub_saved *saved,
+		      const char *path)
+{
+	g_autofree char *with_pair =
+		g_strdup_printf("%s/%s.%016" PRIx64 ".state", dir, name, saved->pair);
+	g_autofree char *plain = g_strdup_printf("%s/%s.state", dir, name);
+	const char *old[] = { with_pair, plain };
+
+	for (size_t i = 0; i < G_N_ELEMENTS(old); i++) {
+		g_autoptr(GKeyFile) file = g_key_file_new();
+
+		if (g_key_file_load_from_file(file, old[i], G_KEY_FILE_NONE, NULL) &&
+		    is_of_pair(file, saved->pair) && g_rename(old[i], path) == 0)
+			return;
+	}
 }
 
 /* The bad places, as "sector length kind" each. */
@@ -36,7 +63,7 @@ int ti_scrub_state_save(const char *dir, const char *name, const struct ti_scrub
 {
 	const struct ti_scrub_report *r = &saved->report;
 	g_autoptr(GKeyFile) file = g_key_file_new();
-	g_autofree char *path = path_of(dir, name, saved->pair), *pair = NULL;
+	g_autofree char *path = path_of(dir, name, saved), *pair = NULL;
 	g_autoptr(GError) error = NULL;
 
 	if (g_mkdir_with_parents(dir, 0700) != 0)
@@ -135,20 +162,20 @@ static bool parse(GKeyFile *file, struct ti_scrub_saved *saved)
 
 int ti_scrub_state_load(const char *dir, const char *name, struct ti_scrub_saved *saved)
 {
-	g_autofree char *path = path_of(dir, name, saved->pair), *pair = NULL, *is = NULL;
+	const struct ti_scrub_saved none = { .pair = saved->pair, .devices = saved->devices };
+	g_autofree char *path = path_of(dir, name, saved);
 	g_autoptr(GKeyFile) file = g_key_file_new();
 	g_autoptr(GError) error = NULL;
-	uint64_t wanted = saved->pair;
 
-	*saved = (struct ti_scrub_saved){ .pair = wanted };
+	*saved = none;
+	if (!g_file_test(path, G_FILE_TEST_EXISTS))
+		take_over(dir, name, saved, path);
 	if (!g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, &error))
 		return g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT) ? -ENOENT : -EINVAL;
-	pair = g_strdup_printf("%016" PRIx64, wanted);
-	is = g_key_file_get_string(file, GROUP, "pair", NULL);
-	if (g_strcmp0(pair, is))
+	if (!is_of_pair(file, none.pair))
 		return -ESTALE;
 	if (parse(file, saved))
 		return 0;
-	*saved = (struct ti_scrub_saved){ .pair = wanted };
+	*saved = none;
 	return -EINVAL;
 }

@@ -24,9 +24,6 @@
 #define RETRY_SECONDS_FIRST 1
 #define RETRY_SECONDS_MOST  60
 
-/* So many signals may wait for a dbus-daemon that does not take them. */
-#define SIGNALS_MOST 256
-
 struct service {
 	int fd;				   /* eventfd */
 	GDBusConnection *bus;		   /* NULL: not connected */
@@ -36,9 +33,7 @@ struct service {
 	bool told;     /* that the name cannot be had */
 	guint keeping; /* the timer's source; 0: no scrub runs */
 
-	bool draining;	   /* until all signals so far have gone out */
-	guint waiting;	   /* signals since then */
-	uint64_t left_out; /* for which there was no room */
+	bool draining; /* until all signals so far have gone out */
 
 	GMutex lock;
 	GPtrArray *luns; /* open ones; a reference each.  Under the lock. */
@@ -64,10 +59,11 @@ static GPtrArray *all_luns(struct service *s)
 
 static void export(struct service *s, struct ti_service_lun *lun)
 {
-	g_autofree char *path = g_strdup_printf(TI_SERVICE_LUNS "/%s", lun->escaped);
+	g_autofree char *path = NULL;
 
 	if (!s->manager || lun->object)
 		return;
+	path = ti_service_lun_path(lun);
 	lun->object = g_dbus_object_skeleton_new(path);
 	lun->skeleton = ti_lun_object_new(lun);
 	g_dbus_object_skeleton_add_interface(lun->object, lun->skeleton);
@@ -84,9 +80,29 @@ static void unexport(struct service *s, struct ti_service_lun *lun)
 	g_clear_object(&lun->skeleton);
 }
 
+/* A LUN has come, or is gone: give to each the name, and the object, that it should have now.
+ * Which of two came first makes no difference. */
+static void name_all(struct service *s)
+{
+	g_autoptr(GPtrArray) luns = all_luns(s);
+
+	for (guint i = 0; i < luns->len; i++) {
+		struct ti_service_lun *lun = g_ptr_array_index(luns, i);
+		const char *name = ti_service_lun_called(lun, luns);
+
+		if (name == lun->name)
+			continue;
+		unexport(s, lun);
+		lun->name = name;
+	}
+	for (guint i = 0; i < luns->len; i++)
+		export(s, g_ptr_array_index(luns, i));
+}
+
 static void forget_gone(struct service *s)
 {
 	GPtrArray *gone;
+	guint count;
 
 	g_mutex_lock(&s->lock);
 	gone = s->gone;
@@ -99,10 +115,15 @@ static void forget_gone(struct service *s)
 		ti_lun_object_recalculating(lun, -ENODEV);
 		unexport(s, lun);
 	}
+	count = gone->len;
 	g_ptr_array_unref(gone);
+	if (count)
+		name_all(s);
 }
 
 /* ---- what the I/O path tells ---- */
+
+static void drain_signals(struct service *s);
 
 static gboolean keep(gpointer data)
 {
@@ -124,46 +145,58 @@ static gboolean keep(gpointer data)
 	return G_SOURCE_REMOVE;
 }
 
+static void tell_left_out(struct ti_service_lun *lun, uint64_t count)
+{
+	struct ti_disk *disk = count ? ti_service_lun_borrow(lun) : NULL;
+
+	if (!disk)
+		return;
+	ti_say(disk->dev, TI_LOG_WARN,
+	       "mismatches were not signalled on D-Bus, dbus-daemon did not take them "
+	       "count=%" PRIu64,
+	       count);
+	ti_service_lun_give_back(lun);
+}
+
 static void signals_are_out(GObject *source, GAsyncResult *result, gpointer data)
 {
 	struct service *s = data;
+	g_autoptr(GPtrArray) luns = all_luns(s);
 
 	/* Its failure is that of the connection, which tells by itself. */
 	g_dbus_connection_flush_finish(G_DBUS_CONNECTION(source), result, NULL);
+	/* The answer of a connection that is gone says nothing of this one's queue. */
+	if (G_DBUS_CONNECTION(source) != s->bus)
+		return;
 	s->draining = false;
-	s->waiting = 0;
-	if (s->left_out)
-		ti_say(NULL, TI_LOG_WARN,
-		       "signals on D-Bus were left out, dbus-daemon did not take them "
-		       "count=%" PRIu64,
-		       s->left_out);
-	s->left_out = 0;
-}
+	for (guint i = 0; i < luns->len; i++) {
+		struct ti_service_lun *lun = g_ptr_array_index(luns, i);
 
-/*
- * May a signal go out?  GDBus queues without bound what dbus-daemon does not take, and a medium
- * that decays has a signal for each place.  So there are at most SIGNALS_MOST of them between two
- * moments at which the queue was empty.
- */
-static bool signal_may_go(struct service *s)
-{
-	if (s->waiting == SIGNALS_MOST) {
-		s->left_out++;
-		return false;
+		tell_left_out(lun, ti_signals_are_out(&lun->signals));
 	}
-	s->waiting++;
-	return true;
+	drain_signals(s);
 }
 
 static void drain_signals(struct service *s)
 {
-	if (!s->bus || s->draining || s->waiting == 0)
+	g_autoptr(GPtrArray) luns = all_luns(s);
+	bool any = false;
+
+	if (!s->bus || s->draining)
+		return;
+	for (guint i = 0; i < luns->len; i++) {
+		struct ti_service_lun *lun = g_ptr_array_index(luns, i);
+
+		any |= lun->signals.waiting > 0;
+		ti_signals_ask(&lun->signals);
+	}
+	if (!any)
 		return;
 	s->draining = true;
 	g_dbus_connection_flush(s->bus, NULL, signals_are_out, s);
 }
 
-static void take_events(struct service *s, struct ti_service_lun *lun)
+static void take_events(struct ti_service_lun *lun)
 {
 	struct ti_event event[TI_EVENTS];
 	struct ti_disk *disk = ti_service_lun_borrow(lun);
@@ -177,14 +210,16 @@ static void take_events(struct service *s, struct ti_service_lun *lun)
 		return;
 	count = ti_events_take(&disk->events, event, &lost);
 	if (lost)
-		ti_say(disk->dev, TI_LOG_WARN, "signals on D-Bus were left out count=%" PRIu64,
+		ti_say(disk->dev, TI_LOG_WARN,
+		       "mismatches were not signalled on D-Bus, too many at once count=%" PRIu64,
 		       lost);
 	for (unsigned i = 0; i < count; i++) {
 		if (event[i].type == TI_EVENT_SCRUB_ENDED) {
 			lun->ended = (uint64_t)(g_get_real_time() / G_USEC_PER_SEC);
 			ended = true;
 		}
-		if (lun->skeleton && signal_may_go(s))
+		if (lun->skeleton &&
+		    (event[i].type != TI_EVENT_MISMATCH || ti_signal_may_go(&lun->signals)))
 			ti_lun_object_signal(lun, disk, &event[i]);
 	}
 	flushed = ti_disk_flush_ended(disk, &result);
@@ -211,7 +246,7 @@ static gboolean woken(gint fd, GIOCondition condition, gpointer data)
 	forget_gone(s);
 	luns = all_luns(s);
 	for (guint i = 0; i < luns->len; i++)
-		take_events(s, g_ptr_array_index(luns, i));
+		take_events(g_ptr_array_index(luns, i));
 	drain_signals(s);
 	if (s->keeping == 0)
 		s->keeping = g_timeout_add_seconds(KEEP_SECONDS, keep, s);
@@ -273,8 +308,13 @@ static void bus_closed(GDBusConnection *bus, gboolean remote, GError *error, gpo
 	g_bus_unown_name(s->owning);
 	g_dbus_object_manager_server_set_connection(s->manager, NULL);
 	forget_gone(s);
-	for (guint i = 0; i < luns->len; i++)
-		unexport(s, g_ptr_array_index(luns, i));
+	for (guint i = 0; i < luns->len; i++) {
+		struct ti_service_lun *lun = g_ptr_array_index(luns, i);
+
+		unexport(s, lun);
+		ti_signals_gone(&lun->signals);
+	}
+	s->draining = false;
 	g_clear_object(&s->manager);
 	g_clear_object(&s->bus);
 	no_name(s, "the connection to the system bus was lost");
@@ -295,6 +335,14 @@ static void connected(GObject *source, GAsyncResult *result, gpointer data)
 		return;
 	}
 	g_signal_connect(s->bus, "closed", G_CALLBACK(bus_closed), s);
+	if (g_dbus_connection_is_closed(s->bus)) {
+		/* Before anybody listened: its signal may not come any more. */
+		g_signal_handlers_disconnect_by_data(s->bus, s);
+		g_clear_object(&s->bus);
+		no_name(s, "the connection to the system bus was lost at once");
+		look_again(s);
+		return;
+	}
 	s->manager = g_dbus_object_manager_server_new(TI_SERVICE_PATH);
 	luns = all_luns(s);
 	for (guint i = 0; i < luns->len; i++)
@@ -378,11 +426,11 @@ void ti_service_add(struct ti_disk *disk)
 		return;
 	/* One of this name that was closed just now has its path no longer. */
 	forget_gone(s);
+	lun = ti_service_lun_new(disk);
 	g_mutex_lock(&s->lock);
-	lun = ti_service_lun_new(disk, s->luns);
 	g_ptr_array_add(s->luns, lun);
 	g_mutex_unlock(&s->lock);
-	export(s, lun);
+	name_all(s);
 	ti_events_watch(&disk->events, s->fd);
 	ti_events_poke(&disk->events);
 }

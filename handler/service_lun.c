@@ -3,42 +3,9 @@
 /* See service_lun.h. */
 #include "service_lun.h"
 
-#include <stdio.h>
 #include <string.h>
 
-#include "libtcmu_common.h"
-
-/*
- * The name that the administrator gave to the backstore, and its HBA's number.  libtcmu keeps them
- * to itself; the kernel has them in the name of the UIO device,
- * tcm-user/<number>/<name>/<config string>.
- */
-static char *backstore_name(struct tcmu_device *dev, char **hba)
-{
-	const char *uio = tcmu_dev_get_uio_name(dev);
-	g_autofree char *path = g_strdup_printf("/sys/class/uio/%s/name", uio), *text = NULL;
-	g_auto(GStrv) part = NULL;
-
-	*hba = NULL;
-	if (!g_file_get_contents(path, &text, NULL, NULL))
-		return g_strdup(uio);
-	part = g_strsplit(g_strstrip(text), "/", 4);
-	if (g_strv_length(part) < 3)
-		return g_strdup(uio);
-	*hba = g_strdup(part[1]);
-	return g_strdup(part[2]);
-}
-
-static bool is_taken(const char *name, GPtrArray *others)
-{
-	for (guint i = 0; i < others->len; i++) {
-		const struct ti_service_lun *other = g_ptr_array_index(others, i);
-
-		if (!strcmp(other->name, name))
-			return true;
-	}
-	return false;
-}
+#include "backstore.h"
 
 /* Whatever an object's path may not hold, and '_', as _xx. */
 static char *escape(const char *name)
@@ -54,22 +21,41 @@ static char *escape(const char *name)
 	return g_string_free(out, FALSE);
 }
 
-struct ti_service_lun *ti_service_lun_new(struct ti_disk *disk, GPtrArray *others)
+struct ti_service_lun *ti_service_lun_new(struct ti_disk *disk)
 {
 	struct ti_service_lun *lun = g_new0(struct ti_service_lun, 1);
-	g_autofree char *name = NULL, *hba = NULL;
+	struct ti_backstore backstore;
 
 	g_atomic_ref_count_init(&lun->refs);
 	g_mutex_init(&lun->lock);
-	name = backstore_name(disk->dev, &hba);
-	lun->file = escape(name);
-	lun->name = is_taken(name, others) ? g_strdup_printf("user_%s/%s", hba, name)
-					   : g_steal_pointer(&name);
-	lun->escaped = escape(lun->name);
+	ti_backstore_find(disk->dev, &backstore);
+	lun->backstore = g_strdup(backstore.name);
+	lun->full_name =
+		g_strdup_printf("%s%s%s", backstore.hba, *backstore.hba ? "/" : "", backstore.name);
+	lun->name = lun->backstore;
+	lun->file = escape(lun->backstore);
 	lun->disk = disk;
 	lun->flush_now = g_ptr_array_new();
 	lun->flush_next = g_ptr_array_new();
 	return lun;
+}
+
+const char *ti_service_lun_called(const struct ti_service_lun *lun, GPtrArray *all)
+{
+	for (guint i = 0; i < all->len; i++) {
+		const struct ti_service_lun *other = g_ptr_array_index(all, i);
+
+		if (other != lun && !strcmp(other->backstore, lun->backstore))
+			return lun->full_name;
+	}
+	return lun->backstore;
+}
+
+char *ti_service_lun_path(const struct ti_service_lun *lun)
+{
+	g_autofree char *escaped = escape(lun->name);
+
+	return g_strdup_printf(TI_SERVICE_LUNS "/%s", escaped);
 }
 
 struct ti_service_lun *ti_service_lun_ref(struct ti_service_lun *lun)
@@ -85,8 +71,8 @@ void ti_service_lun_unref(struct ti_service_lun *lun)
 	g_ptr_array_unref(lun->flush_now);
 	g_ptr_array_unref(lun->flush_next);
 	g_mutex_clear(&lun->lock);
-	g_free(lun->name);
-	g_free(lun->escaped);
+	g_free(lun->backstore);
+	g_free(lun->full_name);
 	g_free(lun->file);
 	g_free(lun);
 }

@@ -13,6 +13,7 @@
 
 #include "disk_admin.h"
 #include "scrub_state.h"
+#include "signal_budget.h"
 
 #define TI_SERVICE_NAME "org.tcmu_integrity1"
 #define TI_SERVICE_PATH "/org/tcmu_integrity1"
@@ -20,14 +21,16 @@
 
 struct ti_service_lun {
 	gatomicrefcount refs;
-	char *name;    /* of the backstore; user_N/NAME if another open LUN has it */
-	char *escaped; /* the last element of its object's path */
-	char *file;    /* the beginning of the name of its file, which has the pair in it, too */
+	char *backstore; /* its name */
+	char *full_name; /* user_N/NAME, as in configfs */
+	char *file;	 /* the beginning of the name of its file, which has the pair in it, too */
 
 	GMutex lock;
 	struct ti_disk *disk; /* NULL: closed.  Under the lock. */
 
 	/* The main thread's. */
+	const char *name; /* one of the two above: the full one while it has a twin */
+	struct ti_signal_budget signals;
 	GDBusObjectSkeleton *object; /* NULL: not on the bus */
 	GDBusInterfaceSkeleton *skeleton;
 	GPtrArray *flush_now, *flush_next;  /* method invocations that wait */
@@ -35,13 +38,21 @@ struct ti_service_lun {
 	bool restoring, restored;	    /* what an earlier process knew of a scrub */
 	bool saving;			    /* a file is being written */
 	bool save_again;
+	int save_err;		 /* of the last time that it was written, which was told */
+	uint64_t devices;	 /* ti_device_identity(); known when `restored` */
 	uint64_t started, ended; /* of the scrub; seconds since 1970 */
 };
 
-/** @others: the struct ti_service_lun that are open. */
-struct ti_service_lun *ti_service_lun_new(struct ti_disk *disk, GPtrArray *others);
+struct ti_service_lun *ti_service_lun_new(struct ti_disk *disk);
 struct ti_service_lun *ti_service_lun_ref(struct ti_service_lun *lun);
 void ti_service_lun_unref(struct ti_service_lun *lun);
+
+/** How it is called while the LUNs @all, struct ti_service_lun, are open: by the name of its
+ *  backstore, unless another one has that, too. */
+const char *ti_service_lun_called(const struct ti_service_lun *lun, GPtrArray *all);
+
+/** The path of its object: from its name, and so like it unique at any moment. */
+char *ti_service_lun_path(const struct ti_service_lun *lun);
 
 /** The disk, or NULL if it is closed.  Give back what was not NULL, soon: a close waits. */
 struct ti_disk *ti_service_lun_borrow(struct ti_service_lun *lun);

@@ -72,7 +72,7 @@ def integrity_lun(module: Any) -> Any:
         """A backstore of user:integrity."""
 
         def _lun(self) -> lun.Lun:
-            return lun.Lun(self.rtsnode.name)
+            return lun.Lun(lun.full_name(self.rtsnode.path))
 
         def _facts(self) -> Dict[str, Any]:
             try:

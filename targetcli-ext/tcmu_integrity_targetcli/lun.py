@@ -8,6 +8,7 @@ from gi.repository import Gio, GLib  # type: ignore[import]
 
 NAME = "org.tcmu_integrity1"
 INTERFACE = "org.tcmu_integrity1.Lun"
+ROOT = "/org/tcmu_integrity1"
 TIMEOUT_MS = 30000
 NO_LIMIT_MS = 2 ** 31 - 1
 
@@ -16,25 +17,42 @@ class LunError(Exception):
     """Something is wrong; the text is a sentence for the user."""
 
 
-def object_path(name: str) -> str:
-    """Of the backstore of that name."""
-    return "/org/tcmu_integrity1/lun/" + "".join(
-        chr(byte) if chr(byte).isalnum() and byte < 0x80 else f"_{byte:02x}" for byte in name.encode())
+def full_name(configfs_path: str) -> str:
+    """user_N/NAME, from the backstore's directory in configfs: no two backstores have it."""
+    return "/".join(configfs_path.rstrip("/").split("/")[-2:])
 
 
 class Lun:
     """One LUN."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        """The full name."""
+        self.full_name = name
+        self.name = name.rpartition("/")[2]
 
-    def _call(self, interface: str, method: str, arguments: Any, timeout_ms: int = TIMEOUT_MS) -> Any:
+    def _send(self, path: str, interface: str, method: str, arguments: Any, timeout_ms: int = TIMEOUT_MS) -> Any:
         try:
             bus = Gio.bus_get_sync(Gio.BusType.SYSTEM, None)
-            return bus.call_sync(NAME, object_path(self.name), interface, method, arguments, None,
+            return bus.call_sync(NAME, path, interface, method, arguments, None,
                                  Gio.DBusCallFlags.NO_AUTO_START, timeout_ms, None)
         except GLib.Error as error:
             raise LunError(self._sentence(error)) from error
+
+    def _find(self) -> Tuple[str, Dict[str, Any]]:
+        """Its object's path, and its properties."""
+        answer = self._send(ROOT, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", None)
+        for path, interfaces in answer.unpack()[0].items():
+            facts: Dict[str, Any] = interfaces.get(INTERFACE, {})
+            if facts.get("FullName") == self.full_name:
+                return path, facts
+        raise LunError(self._not_open())
+
+    def _call(self, method: str, arguments: Any, timeout_ms: int = TIMEOUT_MS) -> None:
+        self._send(self._find()[0], INTERFACE, method, arguments, timeout_ms)
+
+    def _not_open(self) -> str:
+        return (f"tcmu-runner has no open LUN {self.name}: its log, /var/log/tcmu-runner.log, says why "
+                "it could not be opened")
 
     def _sentence(self, error: Any) -> str:
         remote = Gio.DBusError.get_remote_error(error) or ""
@@ -42,37 +60,33 @@ class Lun:
             return ("tcmu-runner does not answer on the system bus as org.tcmu_integrity1: start it, "
                     "'systemctl start tcmu-runner', and look at 'tcmu-integrity doctor'")
         if remote.endswith((".UnknownObject", ".UnknownMethod")):
-            return (f"tcmu-runner has no open LUN {self.name}: its log, /var/log/tcmu-runner.log, says why "
-                    "it could not be opened")
+            return self._not_open()
         # GLib puts the error's name in front of the sentence.
         return re.sub(r"^GDBus\.Error:[\w.]+: ", "", str(error.message))
 
     def facts(self) -> Dict[str, Any]:
         """All properties by their names."""
-        answer = self._call("org.freedesktop.DBus.Properties", "GetAll",
-                            GLib.Variant("(s)", (INTERFACE,)))
-        facts: Dict[str, Any] = answer.unpack()[0]
-        return facts
+        return self._find()[1]
 
     def scrub_start(self, rate: int, restart: bool) -> None:
         """In bytes per second, 0: no limit."""
         options = {"restart": GLib.Variant("b", restart)}
         if rate:
             options["rate"] = GLib.Variant("t", rate)
-        self._call(INTERFACE, "ScrubStart", GLib.Variant("(a{sv})", (options,)))
+        self._call("ScrubStart", GLib.Variant("(a{sv})", (options,)))
 
     def scrub_stop(self) -> None:
         """It can be started again where it was."""
-        self._call(INTERFACE, "ScrubStop", None)
+        self._call("ScrubStop", None)
 
     def recalculate(self, rate: int) -> None:
         """All tags anew; in bytes per second, 0: no limit."""
         options = {"rate": GLib.Variant("t", rate)} if rate else {}
-        self._call(INTERFACE, "Recalculate", GLib.Variant("(a{sv})", (options,)))
+        self._call("Recalculate", GLib.Variant("(a{sv})", (options,)))
 
     def flush(self) -> None:
         """Until everything is durable, however long that takes."""
-        self._call(INTERFACE, "Flush", None, NO_LIMIT_MS)
+        self._call("Flush", None, NO_LIMIT_MS)
 
 
 def _mib(size: int) -> str:

@@ -282,6 +282,27 @@ class Question(Bus):
                 self.expect(self.at_terminal("no\n"), REFUSED, says)
 
 
+class Names(Bus):
+    """A LUN has two names, and a twin takes one of them away from both."""
+
+    def test_full_names(self) -> None:
+        """Always, and the short one while it is somebody's."""
+        self.has(**READY, FullName="user_3/lun0")
+        for name in ("lun0", "user_3/lun0"):
+            done = self.ask("status", name, "--json")
+            lun = self.fits("status", done.out)["luns"][0]
+            self.assertEqual((lun["name"], lun["full_name"]), ("lun0", "user_3/lun0"))
+        self.expect_complaint(run("status", "user_4/lun0", env=self.env), REFUSED, "it serves lun0")
+        self.have({f"{LUN0}_{n}": {**READY, "Name": f"user_{n}/lun0", "FullName": f"user_{n}/lun0"}
+                   for n in (3, 4)})
+        done = self.expect_complaint(run("status", "lun0", env=self.env), REFUSED,
+                                     "more than one LUN is called 'lun0': say user_3/lun0 or user_4/lun0")
+        for n in (3, 4):
+            self.assertIn(f"user_{n}/lun0:", self.ask("status", f"user_{n}/lun0").out)
+        self.assertEqual(self.fits("status", run("status", "lun0", "--json", env=self.env).out)["error"]["errno"],
+                         "ENOTUNIQ")
+
+
 class Counts(Bus):
     """What could not be read is counted for people and for programs."""
 

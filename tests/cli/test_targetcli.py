@@ -83,10 +83,10 @@ class Hook(unittest.TestCase):
         self.assertIsInstance(ours, stock)
         self.assertEqual((ours.parent, ours.name), (None, "integrity"))
 
-    def test_object_paths_are_the_handlers(self) -> None:
-        """Each byte but letters and digits is escaped."""
-        self.assertEqual(lun.object_path("lun0"), "/org/tcmu_integrity1/lun/lun0")
-        self.assertEqual(lun.object_path("a-b_\u00e9"), "/org/tcmu_integrity1/lun/a_2db_5f_c3_a9")
+    def test_full_names_are_the_handlers(self) -> None:
+        """As in configfs."""
+        self.assertEqual(lun.full_name("/sys/kernel/config/target/core/user_3/lun0"), "user_3/lun0")
+        self.assertEqual(lun.Lun("user_3/lun0").name, "lun0")
 
     def test_a_tool_that_is_not_there_is_told(self) -> None:
         """By what to install."""

@@ -340,12 +340,18 @@ struct tcmur_handler *fake_handler(void)
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static char log_text[1 << 16];
 
-static void log_line(const char *fmt, va_list args)
+static void log_line(struct tcmu_device *dev, const char *funcname, int linenr, const char *fmt,
+		     va_list args)
 {
-	char line[255]; /* as long as the runner's */
+	/* As long as the runner's, with what it puts in front; of names the longest. */
+	char line[255], prefix[255];
 	size_t used;
 
-	vsnprintf(line, sizeof(line), fmt, args);
+	if (dev)
+		snprintf(prefix, sizeof(prefix), "%s:%d integrity/%0127d: ", funcname, linenr, 0);
+	else
+		snprintf(prefix, sizeof(prefix), "%s:%d: ", funcname, linenr);
+	vsnprintf(line, sizeof(line) - strlen(prefix), fmt, args);
 	pthread_mutex_lock(&log_lock);
 	used = strlen(log_text);
 	snprintf(log_text + used, sizeof(log_text) - used, "%s", line);
@@ -356,11 +362,8 @@ static void log_line(const char *fmt, va_list args)
 	void name(struct tcmu_device *dev, const char *funcname, int linenr, const char *fmt, ...) \
 	{                                                                                          \
 		va_list args;                                                                      \
-		(void)dev;                                                                         \
-		(void)funcname;                                                                    \
-		(void)linenr;                                                                      \
 		va_start(args, fmt);                                                               \
-		log_line(fmt, args);                                                               \
+		log_line(dev, funcname, linenr, fmt, args);                                        \
 		va_end(args);                                                                      \
 	}
 

@@ -272,28 +272,61 @@ static void what_was_written_is_there_after_close(void **state)
 	fake_device_free(dev);
 }
 
-/* The runner cuts at 255 bytes. */
+/* The runner cuts at 255 bytes, with a LUN's name in front or without. */
 static void long_sentences_are_logged_whole(void **state)
 {
-	char text[700] = "";
+	struct tcmu_device *devs[] = { NULL, fake_device("integrity/x", 512, 1 << 20) };
+	char text[700];
 
 	(void)state;
-	for (unsigned i = 0; i < 60; i++)
-		snprintf(text + strlen(text), sizeof(text) - strlen(text), "word%03u ", i);
-	ti_say(NULL, TI_LOG_ERR, "%s", text);
-	for (unsigned i = 0; i < 60; i++) {
-		char word[16];
+	for (unsigned d = 0; d < 2; d++) {
+		fake_log_clear();
+		text[0] = '\0';
+		for (unsigned i = 0; i < 60; i++)
+			snprintf(text + strlen(text), sizeof(text) - strlen(text), "word%03u ", i);
+		ti_say(devs[d], TI_LOG_ERR, "%s", text);
+		for (unsigned i = 0; i < 60; i++) {
+			char word[16];
 
-		snprintf(word, sizeof(word), "word%03u", i);
-		assert_true(fake_logged(word));
+			snprintf(word, sizeof(word), "word%03u", i);
+			assert_true(fake_logged(word));
+		}
+		assert_true(fake_logged(" ...\n... word"));
+		/* One that has no place to be cut at. */
+		fake_log_clear();
+		memset(text, 'x', 650);
+		snprintf(text + 650, 5, "end");
+		ti_say(devs[d], TI_LOG_ERR, "%s", text);
+		assert_true(fake_logged("x ...\n... x"));
+		assert_true(fake_logged("end\n"));
 	}
-	assert_true(fake_logged(" ...\nword"));
-	/* One that has no place to be cut at. */
-	fake_log_clear();
-	memset(text, 'x', 250);
-	snprintf(text + 250, 5, "end");
-	ti_say(NULL, TI_LOG_ERR, "%s", text);
-	assert_true(fake_logged("end\n"));
+	fake_device_free(devs[1]);
+}
+
+/* What fits is one line, to the last byte. */
+static void sentences_that_fit_are_one_line(void **state)
+{
+	struct tcmu_device *devs[] = { NULL, fake_device("integrity/x", 512, 1 << 20) };
+	char text[300];
+
+	(void)state;
+	for (unsigned d = 0; d < 2; d++) {
+		size_t room = 254 - strlen(d ? "ti:0 integrity/: " : "ti:0: ") - (d ? 127 : 0) - 1;
+
+		memset(text, 'x', room);
+		text[room / 2] = ' ';
+		text[room] = '\0';
+		fake_log_clear();
+		ti_say(devs[d], TI_LOG_ERR, "%s", text);
+		assert_true(fake_logged("x\n"));
+		assert_false(fake_logged("..."));
+		strcat(text, "x");
+		fake_log_clear();
+		ti_say(devs[d], TI_LOG_ERR, "%s", text);
+		assert_true(fake_logged("x ...\n... x"));
+		assert_true(fake_logged("x\n"));
+	}
+	fake_device_free(devs[1]);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_pair, remove_pair)
@@ -312,6 +345,7 @@ int main(void)
 		TEST(the_size_can_be_changed_within_the_pair),
 		TEST(what_was_written_is_there_after_close),
 		TEST(long_sentences_are_logged_whole),
+		TEST(sentences_that_fit_are_one_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

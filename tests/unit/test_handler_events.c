@@ -178,6 +178,7 @@ static void every_duration_has_its_bucket(void **state)
 
 static const struct ti_scrub_saved example = {
 	.pair = 0x123456789abcdef0,
+	.devices = 0xa,
 	.report = { .state = TI_SCRUB_RUNNING,
 		    .sector = 1234,
 		    .end = 99999,
@@ -195,14 +196,15 @@ static const struct ti_scrub_saved example = {
 };
 
 struct place {
-	char dir[64], file[96];
+	char dir[64], file[128];
 };
 
 static void make_place(struct place *p)
 {
 	strcpy(p->dir, "/tmp/ti-scrub-XXXXXX");
 	assert_non_null(mkdtemp(p->dir));
-	snprintf(p->file, sizeof(p->file), "%s/sub/lun.123456789abcdef0.state", p->dir);
+	snprintf(p->file, sizeof(p->file), "%s/sub/lun.123456789abcdef0-000000000000000a.state",
+		 p->dir);
 	strcat(p->dir, "/sub"); /* is made */
 }
 
@@ -216,7 +218,7 @@ static void remove_place(struct place *p)
 
 static void scrub_is_read_as_it_was_written(void **state)
 {
-	struct ti_scrub_saved back = { .pair = example.pair };
+	struct ti_scrub_saved back = { .pair = example.pair, .devices = 0xa };
 	struct place p;
 
 	(void)state;
@@ -246,9 +248,9 @@ static void scrub_is_read_as_it_was_written(void **state)
 
 static void file_of_another_pair_is_not_taken(void **state)
 {
-	struct ti_scrub_saved back = { .pair = example.pair + 1 };
+	struct ti_scrub_saved back = { .pair = example.pair + 1, .devices = 0xa };
 	struct place p;
-	char other[96];
+	char other[128];
 
 	(void)state;
 	make_place(&p);
@@ -256,7 +258,7 @@ static void file_of_another_pair_is_not_taken(void **state)
 	assert_int_equal(ti_scrub_state_load(p.dir, "lun", &back), -ENOENT);
 	assert_int_equal(back.report.state, TI_SCRUB_NEVER);
 	/* Nor if it was given the right name. */
-	snprintf(other, sizeof(other), "%s/lun.123456789abcdef1.state", p.dir);
+	snprintf(other, sizeof(other), "%s/lun.123456789abcdef1-000000000000000a.state", p.dir);
 	assert_int_equal(rename(p.file, other), 0);
 	assert_int_equal(ti_scrub_state_load(p.dir, "lun", &back), -ESTALE);
 	assert_int_equal(back.report.state, TI_SCRUB_NEVER);
@@ -266,9 +268,9 @@ static void file_of_another_pair_is_not_taken(void **state)
 
 static void luns_of_one_name_have_a_file_each(void **state)
 {
-	struct ti_scrub_saved other = example, back = { .pair = example.pair };
+	struct ti_scrub_saved other = example, back = { .pair = example.pair, .devices = 0xa };
 	struct place p;
-	char file[96];
+	char file[128];
 
 	(void)state;
 	make_place(&p);
@@ -281,8 +283,70 @@ static void luns_of_one_name_have_a_file_each(void **state)
 	back.pair = other.pair;
 	assert_int_equal(ti_scrub_state_load(p.dir, "lun", &back), 0);
 	assert_int_equal(back.report.sector, 4321);
-	snprintf(file, sizeof(file), "%s/lun.123456789abcdef1.state", p.dir);
+	snprintf(file, sizeof(file), "%s/lun.123456789abcdef1-000000000000000a.state", p.dir);
 	unlink(file);
+	remove_place(&p);
+}
+
+/* Two copies of one pair, or two without a salt. */
+static void pairs_that_look_the_same_have_a_file_for_each_pair_of_devices(void **state)
+{
+	struct ti_scrub_saved other = example, back = { .pair = example.pair, .devices = 0xb };
+	struct place p;
+	char file[128];
+
+	(void)state;
+	make_place(&p);
+	assert_int_equal(ti_scrub_state_save(p.dir, "lun", &example), 0);
+	assert_int_equal(ti_scrub_state_load(p.dir, "lun", &back), -ENOENT);
+	assert_int_equal(back.report.state, TI_SCRUB_NEVER);
+	assert_int_equal(back.devices, 0xb);
+	other.devices = 0xb;
+	other.report.sector = 4321;
+	assert_int_equal(ti_scrub_state_save(p.dir, "lun", &other), 0);
+	assert_int_equal(ti_scrub_state_load(p.dir, "lun", &back), 0);
+	assert_int_equal(back.report.sector, 4321);
+	back.devices = 0xa;
+	assert_int_equal(ti_scrub_state_load(p.dir, "lun", &back), 0);
+	assert_int_equal(back.report.sector, 1234);
+	snprintf(file, sizeof(file), "%s/lun.123456789abcdef0-000000000000000b.state", p.dir);
+	unlink(file);
+	remove_place(&p);
+}
+
+/* It gets the name of today, so that nobody else takes it, too. */
+static void file_of_an_earlier_version_is_taken_over_once(void **state)
+{
+	static const char *const names[] = { "lun.state", "lun.123456789abcdef0.state" };
+	struct place p;
+	char old[128];
+
+	(void)state;
+	make_place(&p);
+	for (unsigned i = 0; i < 2; i++) {
+		struct ti_scrub_saved other = { .pair = example.pair + 1, .devices = 0xa };
+		struct ti_scrub_saved back = { .pair = example.pair, .devices = 0xa };
+		struct ti_scrub_saved twin = { .pair = example.pair, .devices = 0xb };
+
+		assert_int_equal(ti_scrub_state_save(p.dir, "lun", &example), 0);
+		snprintf(old, sizeof(old), "%s/%s", p.dir, names[i]);
+		assert_int_equal(rename(p.file, old), 0);
+		assert_int_equal(ti_scrub_state_load(p.dir, "lun", &other), -ENOENT);
+		assert_int_equal(ti_scrub_state_load(p.dir, "another", &back), -ENOENT);
+		assert_int_equal(ti_scrub_state_load(p.dir, "lun", &back), 0);
+		assert_int_equal(back.report.sector, 1234);
+		assert_int_equal(access(old, F_OK), -1);
+		assert_int_equal(ti_scrub_state_load(p.dir, "lun", &twin), -ENOENT);
+		assert_int_equal(ti_scrub_state_load(p.dir, "lun", &back), 0);
+		/* One of today's is not replaced by it. */
+		back.report.sector = 2222;
+		assert_int_equal(rename(p.file, old), 0);
+		assert_int_equal(ti_scrub_state_save(p.dir, "lun", &back), 0);
+		assert_int_equal(ti_scrub_state_load(p.dir, "lun", &back), 0);
+		assert_int_equal(back.report.sector, 2222);
+		assert_int_equal(unlink(old), 0);
+		assert_int_equal(unlink(p.file), 0);
+	}
 	remove_place(&p);
 }
 
@@ -306,7 +370,7 @@ static void damaged_file_is_not_believed(void **state)
 	(void)state;
 	make_place(&p);
 	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
-		struct ti_scrub_saved back = { .pair = example.pair };
+		struct ti_scrub_saved back = { .pair = example.pair, .devices = 0xa };
 		FILE *f;
 
 		assert_int_equal(ti_scrub_state_save(p.dir, "lun", &example), 0);
@@ -323,7 +387,7 @@ static void damaged_file_is_not_believed(void **state)
 
 static void list_that_is_too_long_is_not_believed(void **state)
 {
-	struct ti_scrub_saved back = { .pair = example.pair };
+	struct ti_scrub_saved back = { .pair = example.pair, .devices = 0xa };
 	struct place p;
 	FILE *f;
 
@@ -353,6 +417,8 @@ int main(void)
 		cmocka_unit_test(scrub_is_read_as_it_was_written),
 		cmocka_unit_test(file_of_another_pair_is_not_taken),
 		cmocka_unit_test(luns_of_one_name_have_a_file_each),
+		cmocka_unit_test(pairs_that_look_the_same_have_a_file_for_each_pair_of_devices),
+		cmocka_unit_test(file_of_an_earlier_version_is_taken_over_once),
 		cmocka_unit_test(damaged_file_is_not_believed),
 		cmocka_unit_test(list_that_is_too_long_is_not_believed),
 	};
