@@ -52,6 +52,7 @@ static const struct ti_row rows[] = {
 	{ 0x42, NO_SA, 10, WRITES, "UNMAP",              ti_cmd_unmap,           { 0x42, 0x00, 0, 0, 0, 0, 0, B2, 0 } },
 	{ 0x34, NO_SA, 10, 0,      "PRE-FETCH(10)",      ti_cmd_pre_fetch,       { 0x34, 0x02, B4, 0, B2, 0 } },
 	{ 0x90, NO_SA, 16, 0,      "PRE-FETCH(16)",      ti_cmd_pre_fetch,       { 0x90, 0x02, B8, B4, 0, 0 } },
+	{ 0x83, 0x00,  16, WRITES, "EXTENDED COPY(LID1)", ti_cmd_extended_copy,  { 0x83, 0x00, 0, 0, 0, 0, 0, 0, 0, 0, B4, 0, 0 } },
 
 	{ 0x00, NO_SA,  6, 0,      "TEST UNIT READY",    ti_cmd_test_unit_ready, { 0x00, 0, 0, 0, 0, 0 } },
 	{ 0x03, NO_SA,  6, 0,      "REQUEST SENSE",      ti_cmd_request_sense,   { 0x03, 0x01, 0, 0, 0xff, 0 } },
@@ -69,15 +70,15 @@ static const struct ti_row rows[] = {
 	{ 0xb7, NO_SA, 12, 0,      "READ DEFECT DATA(12)", ti_cmd_read_defect_data, { 0xb7, 0x1f, B4, B4, 0, 0 } },
 	{ 0xa3, 0x0c,  12, 0,      "REPORT SUPPORTED OPERATION CODES", ti_cmd_report_opcodes, { 0xa3, 0x0c, 0x87, 0xff, B2, B4, 0, 0 } },
 	{ 0xa3, 0x0d,  12, 0,      "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", ti_cmd_report_tmf, { 0xa3, 0x0d, 0x80, 0, 0, 0, B4, 0, 0 } },
+	{ 0x84, 0x00,  16, 0,      "RECEIVE COPY STATUS(LID1)", ti_cmd_copy_status, { 0x84, 0x00, 0xff, 0, 0, 0, 0, 0, 0, 0, B4, 0, 0 } },
+	{ 0x84, 0x03,  16, 0,      "RECEIVE COPY OPERATING PARAMETERS", ti_cmd_copy_parameters, { 0x84, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, B4, 0, 0 } },
+	{ 0x84, 0x04,  16, 0,      "RECEIVE COPY FAILURE DETAILS(LID1)", ti_cmd_copy_failure, { 0x84, 0x04, 0xff, 0, 0, 0, 0, 0, 0, 0, B4, 0, 0 } },
 
 	/* tcmu-runner's core, for those who have ALUA groups. */
 	{ 0xa3, 0x0a,  12, HIDDEN, "REPORT TARGET PORT GROUPS", NULL,            { 0 } },
 	{ 0xa4, 0x0a,  12, HIDDEN, "SET TARGET PORT GROUPS", NULL,               { 0 } },
 	/* The core forgets write errors and never ends on a LUN of more than 2^32 blocks. */
 	{ 0x04, NO_SA,  6, WRITES | HIDDEN, "FORMAT UNIT", ti_cmd_refuse,        { 0 } },
-	/* The core reads a command that it has just freed. */
-	{ 0x83, NO_SA, 16, WRITES | HIDDEN, "EXTENDED COPY", ti_cmd_refuse,      { 0 } },
-	{ 0x84, NO_SA, 16, HIDDEN, "RECEIVE COPY RESULTS", ti_cmd_refuse,        { 0 } },
 
 	/* The kernel answers these; here only if somebody has switched that off (emulate_pr). */
 	{ 0xa0, NO_SA, 12, KERNEL, "REPORT LUNS",        ti_cmd_refuse,          { 0xa0, 0, 0xff, 0, 0, 0, B4, 0, 0 } },
@@ -201,6 +202,17 @@ int ti_row_run(const struct ti_row *row, struct ti_command *cmd)
 	if (row->cdb_len > 0 && row->run != ti_cmd_refuse && (cmd->cdb[last] & TI_CDB_NACA))
 		return ti_bad_field(cmd, last, 2);
 	return row->run(row, cmd);
+}
+
+void ti_list_bytes(const struct iovec *iov, size_t iov_count, size_t at, uint8_t *out, size_t len)
+{
+	struct ti_iov_cursor cursor = ti_iov_cursor(iov, iov_count);
+	struct iovec piece;
+	size_t taken;
+
+	for (; at > 0; at -= taken)
+		ti_iov_take(&cursor, at, &piece, 1, &taken);
+	ti_iov_copy_out(&cursor, out, len);
 }
 
 /* What the kernel's own targets say of it. */

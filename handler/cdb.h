@@ -6,7 +6,8 @@
  * A row's run() checks the CDB against the facts about the LUN and either answers it (data into the
  * initiator's buffer, or sense data) or says what the engine is to do.  It knows neither the engine
  * nor tcmu's devices, keeps no state and never blocks, so it may run on any thread and any number
- * of times for the same command.  Exception: INQUIRY asks for the serial number.
+ * of times for the same command.  Exceptions: INQUIRY and EXTENDED COPY ask for the serial number;
+ * RECEIVE COPY RESULTS ends what is kept of a copy.
  *
  * A row without a run() is for tcmu-runner's core.  Rows that only refuse are there because the
  * core's own code for these commands loses errors or crashes, or, the kernel's, for REPORT
@@ -22,6 +23,9 @@
 
 #include "lun.h"
 #include "mode_select.h"
+
+struct ti_copy_question;
+struct ti_copy_result;
 
 /** Status of run(): the engine is to carry out cmd->request.  Others: TCMU_STS_*. */
 #define TI_STS_REQUEST (-100)
@@ -55,6 +59,9 @@ struct ti_scsi_facts {
 	int (*ready)(void *ctx, uint8_t *sense);
 	void (*stats)(void *ctx, struct ti_lun_stats *stats);
 	void (*scrub)(void *ctx, struct ti_scrub_report *report);
+	/* What became of the copy that RECEIVE COPY RESULTS asks for; see copy.h. */
+	bool (*copy_result)(void *ctx, const struct ti_copy_question *question,
+			    struct ti_copy_result *result);
 	void *disk; /* ctx of these */
 	struct ti_select *mode;
 	uint64_t opened_ns; /* CLOCK_MONOTONIC */
@@ -66,6 +73,33 @@ struct ti_scsi_facts {
 /** How far an UNMAP has got with its descriptors. */
 struct ti_unmap {
 	unsigned next, count;
+};
+
+/* What EXTENDED COPY takes; RECEIVE COPY OPERATING PARAMETERS and page 8Fh say so. */
+#define TI_COPIES	 8U /* at once */
+#define TI_COPY_CSCDS	 8U
+#define TI_COPY_SEGMENTS 4U
+#define TI_COPY_SEGMENT_BYTES                                                                      \
+	(16U << 20) /* as for WRITE SAME: far below an initiator's patience                        \
+		     */
+
+/** A list's descriptors, 32 bytes of a CSCD and 28 of a segment each. */
+#define TI_COPY_LIST_BYTES (TI_COPY_CSCDS * 32U + TI_COPY_SEGMENTS * 28U)
+
+/** A parameter list of EXTENDED COPY that has been checked. */
+struct ti_copy_order {
+	unsigned segments; /* 0: it is none */
+	unsigned cscds;
+	uint8_t own;	 /* CSCD descriptors that name this LUN, a bit for each, */
+	uint8_t no_disk; /* and those of them that take it for something else */
+	uint8_t list_id;
+	bool named; /* it has a list identifier */
+	bool kept;  /* its outcome is to be kept */
+};
+
+/** One segment of it.  Blocks. */
+struct ti_copy_segment {
+	uint64_t source, destination, blocks;
 };
 
 /** One command on its way through run(). */
@@ -88,8 +122,9 @@ struct ti_command {
 		uint64_t blocks;
 		const struct iovec *iov;
 		size_t iov_count;
-		struct ti_unmap unmap; /* count 0: it is none */
-		bool detached;	       /* the command is answered when the request has started */
+		struct ti_unmap unmap;	   /* count 0: it is none */
+		struct ti_copy_order copy; /* if it is one, of the rest only iov counts: its list */
+		bool detached; /* the command is answered when the request has started */
 	} request;
 };
 
@@ -206,6 +241,9 @@ int ti_check_room(struct ti_command *cmd, uint64_t bytes);
 /** The engine is to do @op, with the command's buffer.  Returns TI_STS_REQUEST. */
 int ti_ask_engine(struct ti_command *cmd, enum ti_req_op op, struct ti_extent extent);
 
+/** @len bytes at @at of an initiator's parameter list, which holds them. */
+void ti_list_bytes(const struct iovec *iov, size_t iov_count, size_t at, uint8_t *out, size_t len);
+
 /**
  * The next range of an UNMAP whose first one has been asked for: false if there is none.  The
  * buffer is the initiator's and has been checked.  io path.
@@ -218,6 +256,18 @@ bool ti_unmap_next(const struct iovec *iov, size_t iov_count, struct ti_unmap *u
  * within the first.  Returns TCMU_STS_OK.
  */
 int ti_answer_lba_status(struct ti_command *cmd, uint64_t blocks, bool discarded);
+
+/**
+ * Segment @n of a copy, from the list that was checked.  Returns TCMU_STS_OK, or sense data: it
+ * cannot be begun.  Any thread.  io path.
+ */
+int ti_copy_segment(const struct iovec *iov, size_t iov_count, const struct ti_copy_order *order,
+		    unsigned n, uint64_t lun_blocks, struct ti_copy_segment *segment,
+		    uint8_t *sense);
+
+/** The LUN's NAA designator, from its serial number: as kernel and core make it. */
+#define TI_NAA_BYTES 16
+void ti_naa_of(const char *serial, uint8_t naa[TI_NAA_BYTES]);
 
 /* The rows' functions, by file. */
 int ti_cmd_read_write(const struct ti_row *row, struct ti_command *cmd);
@@ -235,6 +285,10 @@ int ti_cmd_or_write(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_write_atomic(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_unmap(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_get_lba_status(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_extended_copy(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_copy_status(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_copy_parameters(const struct ti_row *row, struct ti_command *cmd);
+int ti_cmd_copy_failure(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_test_unit_ready(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_request_sense(const struct ti_row *row, struct ti_command *cmd);
 int ti_cmd_start_stop(const struct ti_row *row, struct ti_command *cmd);

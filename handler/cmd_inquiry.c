@@ -22,7 +22,6 @@
 #define COMMAND_DATA   0x02 /* obsolete */
 #define PAGE_HEADER    4
 #define MAX_PAGE       512
-#define NAA_BYTES      16
 #define MAX_SERIAL     240 /* a designator's length is one byte */
 #define CODE_SET_BIN   1
 #define CODE_SET_ASCII 2
@@ -47,6 +46,7 @@ static size_t standard(uint8_t *data)
 	data[2] = 0x06;	       /* SPC-4 */
 	data[3] = 0x02 | 0x10; /* response data format 2, LUNs are numbered hierarchically */
 	data[4] = 96 - 5;
+	data[5] = 0x08; /* 3PC: EXTENDED COPY and the like */
 	data[7] = 0x02; /* command queuing */
 	memcpy(data + 8, vendor, sizeof(vendor));
 	memcpy(data + 16, product_and_revision, sizeof(product_and_revision) - 1);
@@ -74,15 +74,15 @@ static int hex_digit(char c)
 	return -1;
 }
 
-/* NAA 6, OpenFabrics' company id, then the serial number's hex digits: as kernel and core do. */
-static void naa_of(const char *serial, uint8_t naa[NAA_BYTES])
+/* NAA 6, OpenFabrics' company id, then the serial number's hex digits. */
+void ti_naa_of(const char *serial, uint8_t naa[TI_NAA_BYTES])
 {
 	static const uint8_t start[] = { 0x60, 0x01, 0x40, 0x50 };
 	unsigned digits = 7; /* half bytes that are set */
 
-	memset(naa, 0, NAA_BYTES);
+	memset(naa, 0, TI_NAA_BYTES);
 	memcpy(naa, start, sizeof(start));
-	for (const char *p = serial; *p != '\0' && digits < 2 * NAA_BYTES; p++) {
+	for (const char *p = serial; *p != '\0' && digits < 2 * TI_NAA_BYTES; p++) {
 		int digit = hex_digit(*p);
 
 		if (digit < 0)
@@ -108,9 +108,9 @@ static size_t page_identification(const struct ti_scsi_facts *facts, const char 
 
 	p[0] = CODE_SET_BIN;
 	p[1] = DESIGNATOR_NAA;
-	p[3] = NAA_BYTES;
-	naa_of(serial, p + 4);
-	p += 4 + NAA_BYTES;
+	p[3] = TI_NAA_BYTES;
+	ti_naa_of(serial, p + 4);
+	p += 4 + TI_NAA_BYTES;
 	return (size_t)(p - page - PAGE_HEADER);
 }
 
@@ -126,7 +126,6 @@ static size_t page_extended(const struct ti_scsi_facts *facts, const char *seria
 static size_t page_limits(const struct ti_scsi_facts *facts, const char *serial, uint8_t *page)
 {
 	(void)serial;
-	page[4] = 0x01;	     /* WSNZ: WRITE SAME needs a count */
 	page[5] = UINT8_MAX; /* longest COMPARE AND WRITE: what its CDB can say */
 	ti_put_be16(page + 6, (uint16_t)(1U << facts->physical_exponent));
 	ti_put_be32(page + 8, facts->max_transfer);
@@ -165,6 +164,38 @@ static size_t page_provisioning(const struct ti_scsi_facts *facts, const char *s
 	return 4;
 }
 
+/* The commands of cdb.c's table, and what they take (SPC-4: Third-party Copy VPD page). */
+static size_t page_copies(const struct ti_scsi_facts *facts, const char *serial, uint8_t *page)
+{
+	static const uint8_t commands[] = { 0x00, 0x01, 0x00, 0x0c, 8,	  0x83, 1, 0x00,
+					    0x84, 3,	0x00, 0x03, 0x04, 0,	0, 0 };
+	static const uint8_t descriptors[] = { 0x00, 0x08, 0x00, 0x04, 2, 0x02, 0xe4, 0 };
+	static const uint8_t ids[] = { 0x00, 0x0c, 0x00, 0x04, 0, 0, 0, 0 };
+	static const uint8_t parameters[] = { 0x00, 0x04, 0x00, 0x1c };
+	static const uint8_t general[] = { 0x80, 0x01, 0x00, 0x20 };
+	uint8_t *p = page + PAGE_HEADER;
+
+	(void)serial;
+	memcpy(p, commands, sizeof(commands));
+	p += sizeof(commands);
+	memcpy(p, parameters, sizeof(parameters));
+	ti_put_be16(p + 8, TI_COPY_CSCDS);
+	ti_put_be16(p + 10, TI_COPY_SEGMENTS);
+	ti_put_be32(p + 12, TI_COPY_LIST_BYTES);
+	p += sizeof(parameters) + 0x1c;
+	memcpy(p, descriptors, sizeof(descriptors));
+	p += sizeof(descriptors);
+	memcpy(p, ids, sizeof(ids)); /* none but the list's indices */
+	p += sizeof(ids);
+	memcpy(p, general, sizeof(general));
+	ti_put_be32(p + 4, TI_COPIES);
+	ti_put_be32(p + 8, TI_COPIES);
+	ti_put_be32(p + 12, TI_COPY_SEGMENT_BYTES);
+	p[16] = (uint8_t)__builtin_ctz(facts->block_size);
+	p += sizeof(general) + 0x20;
+	return (size_t)(p - page - PAGE_HEADER);
+}
+
 struct page {
 	uint8_t code;
 	bool serial; /* wants the serial number */
@@ -175,9 +206,13 @@ struct page {
 static size_t page_list(const struct ti_scsi_facts *facts, const char *serial, uint8_t *page);
 
 static const struct page pages[] = {
-	{ 0x00, false, page_list },	     { 0x80, true, page_serial },
-	{ 0x83, true, page_identification }, { 0x86, false, page_extended },
-	{ 0xb0, false, page_limits },	     { 0xb1, false, page_characteristics },
+	{ 0x00, false, page_list },
+	{ 0x80, true, page_serial },
+	{ 0x83, true, page_identification },
+	{ 0x86, false, page_extended },
+	{ 0x8f, false, page_copies },
+	{ 0xb0, false, page_limits },
+	{ 0xb1, false, page_characteristics },
 	{ 0xb2, false, page_provisioning },
 };
 

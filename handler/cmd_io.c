@@ -47,8 +47,10 @@ int ti_cmd_read_write(const struct ti_row *row, struct ti_command *cmd)
 		return ti_bad_field(cmd, 1, 7);
 	}
 	status = ti_check_extent(cmd, extent);
-	if (status != TCMU_STS_OK || extent.blocks == 0)
+	if (status != TCMU_STS_OK)
 		return status;
+	if (extent.blocks == 0) /* that nothing of a buffer is used cannot be told */
+		return ti_check_buffer(cmd, 0);
 	status = writes ? ti_check_buffer(cmd, extent.blocks * cmd->facts->block_size)
 			: ti_check_room(cmd, extent.blocks * cmd->facts->block_size);
 	if (status != TCMU_STS_OK)
@@ -72,15 +74,18 @@ int ti_cmd_write_same(const struct ti_row *row, struct ti_command *cmd)
 		return ti_bad_field(cmd, 1, bits & ANCHOR ? 4 : bits & PBDATA ? 2 : 1);
 	if (unmaps && !cmd->facts->discards)
 		return ti_bad_field(cmd, 1, 3);
-	/* Zero would mean "up to the end"; the Block Limits page says that it is not served. */
-	if (extent.blocks == 0 || extent.blocks > cmd->facts->max_write_same)
+	if (extent.blocks == 0) {
+		/* Up to the last block (SBC-4, WSNZ 0), of which there must be one. */
+		status = ti_check_extent(cmd, (struct ti_extent){ extent.lba, 1 });
+		if (status != TCMU_STS_OK)
+			return status;
+		extent.blocks = cmd->facts->blocks - extent.lba;
+	}
+	if (extent.blocks > cmd->facts->max_write_same)
 		return ti_bad_field(cmd, ti_count_byte(row), -1);
 	status = ti_check_extent(cmd, extent);
-	if (status != TCMU_STS_OK)
-		return status;
-
-	if (!no_data)
-		status = ti_check_buffer(cmd, cmd->facts->block_size);
+	if (status == TCMU_STS_OK)
+		status = ti_check_buffer(cmd, no_data ? 0 : cmd->facts->block_size);
 	if (status != TCMU_STS_OK)
 		return status;
 	if (unmaps) { /* whatever the data is: LBPRZ promises nothing of it */

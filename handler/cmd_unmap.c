@@ -20,23 +20,12 @@
 #define MAPPED	    0x0
 #define DEALLOCATED 0x1
 
-/* Bytes at @at of the initiator's buffer. */
-static void copy_out(const struct iovec *iov, size_t iov_count, size_t at, uint8_t *out, size_t len)
-{
-	struct ti_iov_cursor cursor = ti_iov_cursor(iov, iov_count);
-	struct iovec piece;
-	size_t taken;
-
-	for (; at > 0; at -= taken)
-		ti_iov_take(&cursor, at, &piece, 1, &taken);
-	ti_iov_copy_out(&cursor, out, len);
-}
-
 static struct ti_extent descriptor(const struct iovec *iov, size_t iov_count, unsigned n)
 {
 	uint8_t raw[DESCRIPTOR_BYTES];
 
-	copy_out(iov, iov_count, HEADER_BYTES + (size_t)n * DESCRIPTOR_BYTES, raw, sizeof(raw));
+	ti_list_bytes(iov, iov_count, HEADER_BYTES + (size_t)n * DESCRIPTOR_BYTES, raw,
+		      sizeof(raw));
 	return (struct ti_extent){ ti_be64(raw), ti_be32(raw + 8) };
 }
 
@@ -46,7 +35,7 @@ static unsigned count_descriptors(const struct iovec *iov, size_t iov_count, siz
 	uint8_t header[HEADER_BYTES];
 	size_t said;
 
-	copy_out(iov, iov_count, 0, header, sizeof(header));
+	ti_list_bytes(iov, iov_count, 0, header, sizeof(header));
 	said = ti_be16(header + 2);
 	if (said > list - HEADER_BYTES)
 		said = list - HEADER_BYTES;

@@ -26,6 +26,7 @@
  * appears, and one whose journal is damaged is refused; a replay goes on alone. */
 #define START_PATIENCE_MS 250U
 
+/* For commands, and for what is copied. */
 static int open_contexts(struct ti_disk *disk, unsigned count, struct ti_error *error)
 {
 	disk->contexts_bytes = count * sizeof(struct ti_context);
@@ -33,12 +34,22 @@ static int open_contexts(struct ti_disk *disk, unsigned count, struct ti_error *
 	disk->contexts = ti_memory_get(disk->contexts_bytes, &disk->locked_memory);
 	if (!disk->contexts)
 		return ti_error_set(error, -ENOMEM, "there is no memory for %u commands", count);
+	if (ti_copies_open(&disk->copies, &disk->locked_memory)) {
+		ti_memory_put(disk->contexts, disk->contexts_bytes);
+		return ti_error_set(error, -ENOMEM, "there is no memory for %u copies", TI_COPIES);
+	}
 	SLIST_INIT(&disk->free);
 	for (unsigned i = 0; i < count; i++) {
 		disk->contexts[i].request.owner = &disk->contexts[i];
 		SLIST_INSERT_HEAD(&disk->free, &disk->contexts[i], link);
 	}
 	return 0;
+}
+
+static void close_contexts(struct ti_disk *disk)
+{
+	ti_copies_close(&disk->copies);
+	ti_memory_put(disk->contexts, disk->contexts_bytes);
 }
 
 /* The threads of the pool, where there is one. */
@@ -200,6 +211,7 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	disk->facts.ready = ti_disk_ready;
 	disk->facts.stats = ti_disk_stats;
 	disk->facts.scrub = ti_disk_scrub;
+	disk->facts.copy_result = ti_disk_copy_result;
 	disk->facts.disk = disk;
 	disk->facts.mode = &disk->mode;
 	disk->facts.opened_ns = ti_clock_now(&ti_clock_monotonic);
@@ -211,7 +223,7 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	if (err) {
 		ti_error_set(error, err, "the completion thread could not be started: %s",
 			     strerror(-err));
-		goto put_contexts;
+		goto close_contexts;
 	}
 	err = await_start(disk, error);
 	if (err)
@@ -221,8 +233,8 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 
 stop_thread:
 	ti_thread_stop(disk);
-put_contexts:
-	ti_memory_put(disk->contexts, disk->contexts_bytes);
+close_contexts:
+	close_contexts(disk);
 abandon_lun:
 	ti_lun_close(disk->lun); /* not started, or in vain: nothing is written */
 close_pair:
@@ -255,7 +267,7 @@ int ti_disk_close(struct ti_disk *disk)
 	       stats.bounced_parts);
 	ti_select_close(&disk->mode);
 	ti_pair_close(disk->queue);
-	ti_memory_put(disk->contexts, disk->contexts_bytes);
+	close_contexts(disk);
 	destroy_lock(disk);
 	free(disk);
 	return err;
@@ -275,6 +287,19 @@ void ti_disk_scrub(void *ctx, struct ti_scrub_report *report)
 
 	ti_disk_look(ctx, &view);
 	*report = view.scrub;
+}
+
+bool ti_disk_copy_result(void *ctx, const struct ti_copy_question *question,
+			 struct ti_copy_result *result)
+{
+	uint64_t now = ti_clock_now(&ti_clock_monotonic);
+	struct ti_disk *disk = ctx;
+	bool known;
+
+	pthread_mutex_lock(&disk->lock);
+	known = ti_copies_ask(&disk->copies, question, now, result);
+	pthread_mutex_unlock(&disk->lock);
+	return known;
 }
 
 int ti_disk_resize(struct ti_disk *disk, uint64_t bytes, struct ti_error *error)

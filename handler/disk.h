@@ -33,6 +33,7 @@
 
 #include "cdb.h"
 #include "config.h"
+#include "copy.h"
 #include "error.h"
 #include "events.h"
 #include "log.h"
@@ -50,6 +51,7 @@ struct ti_context {
 	struct ti_request request;
 	struct tcmur_cmd *cmd; /* NULL: nobody waits for it (IMMED) */
 	struct ti_unmap unmap; /* ranges that follow the request's */
+	struct ti_copy *copy;  /* the request is a step of it, or NULL */
 	uint32_t answer;       /* bytes that are read, if the buffer holds more, else 0 */
 	bool core;	       /* a step of a command of the core's, which completes it */
 	SLIST_ENTRY(ti_context) link;
@@ -95,6 +97,7 @@ struct ti_disk {
 	struct ti_context_list free;
 	unsigned contexts_used;
 	struct tcmur_cmd *waiting_first, *waiting_last; /* for a context; see disk_io.c */
+	struct ti_copies copies;
 	uint64_t asleep_until_ns; /* the completion thread; 0 while it is awake */
 	bool stopping;
 
@@ -138,6 +141,8 @@ void ti_disk_start(struct ti_disk *disk);
 int ti_disk_ready(void *ctx, uint8_t *sense);
 void ti_disk_stats(void *ctx, struct ti_lun_stats *stats);
 void ti_disk_scrub(void *ctx, struct ti_scrub_report *report);
+bool ti_disk_copy_result(void *ctx, const struct ti_copy_question *question,
+			 struct ti_copy_result *result);
 
 /** Any thread. */
 static inline enum ti_disk_state ti_disk_state(const struct ti_disk *disk)

@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "clock.h"
 #include "disk_admin.h"
 #include "iov.h"
 #include "sense.h"
@@ -109,6 +110,16 @@ static unsigned flags_for(const struct ti_disk *disk, enum ti_req_op op, unsigne
 	return durable && ti_req_writes(op) ? flags | TI_REQ_FUA : flags;
 }
 
+/* Has the command no data, whatever buffer the initiator has given it?  (MODE SELECT, which may
+ * flush, has, and is looked at again.) */
+static bool leaves_buffer(const struct ti_row *row, const struct ti_command *command, int status)
+{
+	if (status == TI_STS_REQUEST)
+		return row->run != ti_cmd_mode_select && (command->request.op == TI_REQ_FLUSH ||
+							  command->request.op == TI_REQ_VERIFY);
+	return status == TCMU_STS_OK && !command->answered;
+}
+
 static int decode(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_row *row,
 		  struct ti_command *out)
 {
@@ -123,7 +134,7 @@ static int decode(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_r
 		.sense = lib->sense_buf,
 	};
 	status = ti_row_run(row, out);
-	if (status == TCMU_STS_OK && !out->answered) {
+	if (leaves_buffer(row, out, status)) {
 		/* The kernel copies the whole of a data-in buffer, and others have used it before.
 		 */
 		struct ti_iov_cursor cursor = ti_iov_cursor(out->iov, out->iov_count);
@@ -174,16 +185,65 @@ static void fill_request(struct ti_disk *disk, struct ti_context *context,
 	context->answer = 0;
 	context->core = false;
 	context->unmap = command->request.unmap;
+	context->copy = NULL;
 	if (request->op == TI_REQ_READ)
 		cut_buffer(context);
 }
 
-/* An UNMAP's next range, if this one is done and there is another. */
-static bool next_range(struct ti_disk *disk, struct ti_context *context)
+/* A copy's next step.  Returns TI_STS_REQUEST if there is one, else the status of the copy. */
+static int next_step(struct ti_disk *disk, struct ti_context *context)
+{
+	struct ti_request *request = &context->request;
+	int status = ti_copy_next(context->copy, &disk->facts, request,
+				  context->cmd->lib_cmd->sense_buf);
+
+	if (status == TI_STS_REQUEST) {
+		request->flags = flags_for(disk, request->op, 0);
+		ti_lun_submit(disk->lun, request);
+	}
+	context->copy->status = status;
+	return status;
+}
+
+/* One that has come to its end, or cannot go on because the request has failed. */
+static int end_copy(struct ti_disk *disk, struct ti_context *context)
+{
+	uint8_t *sense = context->cmd->lib_cmd->sense_buf;
+	struct ti_copy *copy = context->copy;
+	int status = copy->status;
+
+	if (status == TI_STS_REQUEST)
+		status = ti_copy_fail(copy, &disk->facts, &context->request, sense);
+	status = told(disk, context->cmd, status);
+	ti_copies_end(&disk->copies, copy, status, sense, ti_clock_now(&ti_clock_monotonic));
+	context->copy = NULL;
+	return status;
+}
+
+/* Begin one.  Returns TI_STS_REQUEST, or a status if that was all. */
+static int begin_copy(struct ti_disk *disk, struct ti_context *context,
+		      const struct ti_command *command)
+{
+	context->answer = 0;
+	context->core = false;
+	context->unmap = (struct ti_unmap){ 0 };
+	context->copy = ti_copies_begin(&disk->copies, command);
+	if (!context->copy)
+		return TCMU_STS_NO_RESOURCE; /* TASK SET FULL: the initiator tries again */
+	if (next_step(disk, context) == TI_STS_REQUEST)
+		return TI_STS_REQUEST;
+	return end_copy(disk, context);
+}
+
+/* What follows a request that is done: an UNMAP's next range, a copy's next step? */
+static bool carry_on(struct ti_disk *disk, struct ti_context *context)
 {
 	uint64_t sectors = disk->facts.block_size / TI_SECTOR_BYTES;
 	struct ti_extent extent;
 
+	if (context->copy)
+		return context->request.result.err == 0 &&
+		       next_step(disk, context) == TI_STS_REQUEST;
 	if (context->unmap.count == 0 || context->request.result.err != 0 ||
 	    !ti_unmap_next(context->cmd->lib_cmd->iovec, context->cmd->lib_cmd->iov_cnt,
 			   &context->unmap, &extent))
@@ -320,6 +380,10 @@ static struct outcome outcome_of(struct ti_disk *disk, struct ti_context *contex
 	struct outcome o = { .cmd = context->cmd, .status = TCMU_STS_OK };
 	bool named = ti_sense_may_name_block(request, disk->facts.tells_length);
 
+	if (context->copy) {
+		o.status = end_copy(disk, context);
+		return o;
+	}
 	if (request->result.err == 0 && request->op == TI_REQ_EXTENT)
 		return answer_extent(disk, context);
 	if (request->result.err == 0) {
@@ -356,7 +420,7 @@ static void collect(struct ti_disk *disk, struct ti_request_list *finished, stru
 		struct outcome outcome;
 
 		STAILQ_REMOVE_HEAD(finished, link);
-		if (next_range(disk, context)) {
+		if (carry_on(disk, context)) {
 			more = true;
 			continue;
 		}
@@ -449,19 +513,33 @@ static bool may_hold_back(const struct ti_disk *disk, const struct ti_command *c
 static int hand_in(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_command *command,
 		   bool hold_back)
 {
-	bool detached = command->request.detached, any;
+	bool detached = command->request.detached, any, copies = command->request.copy.segments > 0;
 	struct ti_context *context;
 	struct outcome outcome;
 
 	pthread_mutex_lock(&disk->lock);
 	context = disk->waiting_first ? NULL : take_context(disk, detached ? NULL : cmd);
+	if (!context && copies) { /* who waits is decoded again, under the lock: not these */
+		pthread_mutex_unlock(&disk->lock);
+		return TCMU_STS_NO_RESOURCE;
+	}
 	if (!context) {
 		wait_in_line(disk, cmd); /* without a context nothing can be detached */
 		pthread_mutex_unlock(&disk->lock);
 		return TCMU_STS_ASYNC_HANDLED;
 	}
-	fill_request(disk, context, command);
-	ti_lun_submit(disk->lun, &context->request);
+	if (copies) {
+		int status = begin_copy(disk, context, command);
+
+		if (status != TI_STS_REQUEST) {
+			put_context(disk, context);
+			pthread_mutex_unlock(&disk->lock);
+			return status;
+		}
+	} else {
+		fill_request(disk, context, command);
+		ti_lun_submit(disk->lun, &context->request);
+	}
 	disk->held_back = hold_back;
 	if (hold_back) {
 		pthread_mutex_unlock(&disk->lock);
@@ -566,6 +644,7 @@ int ti_disk_callout(struct ti_disk *disk, struct tcmur_cmd *cmd, enum ti_req_op 
 		context->answer = 0;
 		context->core = true;
 		context->unmap = (struct ti_unmap){ 0 };
+		context->copy = NULL;
 		context->request.op = op;
 		context->request.flags = flags_for(disk, op, 0);
 		context->request.sector = offset / TI_SECTOR_BYTES;

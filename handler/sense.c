@@ -23,6 +23,13 @@
 #define INFORMATION_EXTRA  12 /* an information descriptor */
 #define KEY_SPECIFIC_EXTRA 8  /* a sense key specific one */
 #define SKSV		   0x80
+#define SD		   0x20 /* the pointer points into the segment's descriptor */
+#define FIXED_BYTES	   (8 + FIXED_EXTRA)
+#define CHECK_CONDITION	   0x02
+/* In COPY ABORTED's COMMAND-SPECIFIC INFORMATION: where a device's status and sense data begin. */
+#define OF_SOURCE      8
+#define OF_DESTINATION 9
+#define OF_SEGMENT     10 /* its number */
 
 static void put_be(uint8_t *p, uint64_t value, unsigned bytes)
 {
@@ -82,6 +89,57 @@ int ti_sense_set_progress(uint8_t *sense, uint16_t progress)
 	return TCMU_STS_PASSTHROUGH_ERR;
 }
 
+int ti_sense_set_copy(uint8_t *sense, enum ti_asc asc, unsigned segment, int byte)
+{
+	ti_sense_set(sense, TI_KEY_COPY_ABORTED, asc);
+	put_be(sense + OF_SEGMENT, segment, 2);
+	if (byte >= 0) {
+		sense[15] = SKSV | SD;
+		put_be(sense + 16, (unsigned)byte, 2);
+	}
+	return TCMU_STS_PASSTHROUGH_ERR;
+}
+
+int ti_sense_to_copy(uint8_t *sense, unsigned segment, bool destination)
+{
+	uint8_t own[TI_SENSE_BYTES];
+	size_t len;
+
+	memcpy(own, sense, sizeof(own));
+	len = 8U + own[7];
+	if (len > TI_SENSE_BYTES - FIXED_BYTES - 1) /* never, of what is set here */
+		len = TI_SENSE_BYTES - FIXED_BYTES - 1;
+	ti_sense_set_copy(sense, TI_ASC_THIRD_PARTY_DEVICE_FAILURE, segment, -1);
+	sense[destination ? OF_DESTINATION : OF_SOURCE] = FIXED_BYTES;
+	sense[FIXED_BYTES] = CHECK_CONDITION;
+	memcpy(sense + FIXED_BYTES + 1, own, len);
+	sense[7] = (uint8_t)(FIXED_EXTRA + 1 + len);
+	return TCMU_STS_PASSTHROUGH_ERR;
+}
+
+/*
+ * What COPY ABORTED has besides.  There is a descriptor for a device's sense data, so that the
+ * COMMAND-SPECIFIC INFORMATION need not say where it lies.  (SPC-4: forwarded sense data.)
+ */
+static uint8_t *describe_copy(uint8_t *p, const uint8_t *fixed)
+{
+	uint8_t begin = fixed[OF_SOURCE] ? fixed[OF_SOURCE] : fixed[OF_DESTINATION];
+	size_t len = 8U + fixed[7];
+
+	p[0] = 0x01; /* descriptor type: command-specific information */
+	p[1] = INFORMATION_EXTRA - 2;
+	memcpy(p + 4 + 2, fixed + OF_SEGMENT, 2); /* of its eight bytes the third and fourth */
+	p += INFORMATION_EXTRA;
+	if (begin == 0)
+		return p;
+	len -= begin;
+	p[0] = 0x0c; /* forwarded sense data */
+	p[1] = (uint8_t)(2 + len - 1);
+	p[2] = fixed[OF_SOURCE] ? 1 : 2;   /* whose */
+	memcpy(p + 3, fixed + begin, len); /* its status, then its sense data */
+	return p + 3 + len;
+}
+
 void ti_sense_to_descriptors(uint8_t *sense)
 {
 	uint8_t fixed[TI_SENSE_BYTES], *p = sense + 8;
@@ -106,6 +164,8 @@ void ti_sense_to_descriptors(uint8_t *sense)
 		memcpy(p + 4, fixed + 15, 3);
 		p += KEY_SPECIFIC_EXTRA;
 	}
+	if (sense[1] == TI_KEY_COPY_ABORTED)
+		p = describe_copy(p, fixed);
 	sense[7] = (uint8_t)(p - sense - 8);
 }
 

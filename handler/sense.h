@@ -28,6 +28,7 @@ enum ti_sense_key {
 	TI_KEY_HARDWARE_ERROR = 0x4,
 	TI_KEY_ILLEGAL_REQUEST = 0x5,
 	TI_KEY_DATA_PROTECT = 0x7,
+	TI_KEY_COPY_ABORTED = 0xa,
 	TI_KEY_MISCOMPARE = 0xe,
 };
 
@@ -35,7 +36,11 @@ enum ti_sense_key {
 enum ti_asc {
 	TI_ASC_NONE = 0x0000,
 	TI_ASC_BECOMING_READY = 0x0401,
+	TI_ASC_UNREACHABLE_COPY_TARGET = 0x0804,
 	TI_ASC_WRITE_ERROR = 0x0c00,
+	TI_ASC_THIRD_PARTY_DEVICE_FAILURE = 0x0d01,
+	TI_ASC_COPY_TARGET_NOT_REACHABLE = 0x0d02,
+	TI_ASC_INCORRECT_COPY_TARGET_TYPE = 0x0d03,
 	TI_ASC_INVALID_FIELD_IN_INFORMATION_UNIT = 0x0e03,
 	TI_ASC_UNRECOVERED_READ_ERROR = 0x1100,
 	TI_ASC_MISCOMPARE = 0x1d00,
@@ -44,6 +49,11 @@ enum ti_asc {
 	TI_ASC_LBA_OUT_OF_RANGE = 0x2100,
 	TI_ASC_INVALID_FIELD_IN_CDB = 0x2400,
 	TI_ASC_INVALID_FIELD_IN_PARAMETERS = 0x2600,
+	TI_ASC_TOO_MANY_CSCDS = 0x2606,
+	TI_ASC_UNSUPPORTED_CSCD = 0x2607,
+	TI_ASC_TOO_MANY_SEGMENTS = 0x2608,
+	TI_ASC_UNSUPPORTED_SEGMENT = 0x2609,
+	TI_ASC_INLINE_DATA_LENGTH = 0x260b,
 	TI_ASC_WRITE_PROTECTED = 0x2700,
 	TI_ASC_SOFTWARE_WRITE_PROTECTED = 0x2702,
 	TI_ASC_SAVING_NOT_SUPPORTED = 0x3900,
@@ -61,6 +71,19 @@ int ti_sense_set_lba(uint8_t *sense, enum ti_sense_key key, enum ti_asc asc, uin
  * of the CDB, or of the parameter list for TI_ASC_INVALID_FIELD_IN_PARAMETERS.
  */
 int ti_sense_set_field(uint8_t *sense, enum ti_asc asc, unsigned byte, int bit);
+
+/**
+ * COPY ABORTED at segment @segment of an EXTENDED COPY: all before it are done.  @byte: of its
+ * descriptor, the field to blame, or -1.  (SPC-4: segment pointer sense key specific data; the
+ * segment's number is in the COMMAND-SPECIFIC INFORMATION field.)
+ */
+int ti_sense_set_copy(uint8_t *sense, enum ti_asc asc, unsigned segment, int byte);
+
+/**
+ * The device that a copy reads from, or writes to, has failed with what is in @sense: that becomes
+ * COPY ABORTED, THIRD PARTY DEVICE FAILURE, with the device's own sense data in it.
+ */
+int ti_sense_to_copy(uint8_t *sense, unsigned segment, bool destination);
 
 /**
  * May the sense data of a request that failed name the bad block?  Initiators take what lies before

@@ -5,6 +5,7 @@
  * buffer.
  */
 #include "cdb.h"
+#include "copy.h"
 #include "fuzz_input.h"
 #include "libtcmu_common.h"
 #include "sense.h"
@@ -42,6 +43,15 @@ static void scrub(void *ctx, struct ti_scrub_report *out)
 						  { 300, 100, TI_SCRUB_TAG_DECAYED } } };
 }
 
+static bool copy_result(void *ctx, const struct ti_copy_question *question,
+			struct ti_copy_result *result)
+{
+	(void)ctx;
+	*result = (struct ti_copy_result){ .state = TI_COPY_FAILED,
+					   .sense = { 0x70, [7] = TI_SENSE_BYTES - 8 } };
+	return question->list_id & 1;
+}
+
 /* CDB and buffer in memory of their own, so that a step beyond either is seen. */
 static uint8_t *piece(const uint8_t *from, size_t len)
 {
@@ -67,6 +77,29 @@ static void check_unmap(const struct ti_command *cmd)
 	FUZZ_MUST(unmap.count <= TI_MAX_UNMAP_DESCRIPTORS && blocks <= cmd->facts->max_unmap);
 }
 
+/* A copy may end at any segment; one that begins lies on the LUN, and spares what was read. */
+static void check_copy(const struct ti_command *cmd)
+{
+	const struct ti_copy_order *order = &cmd->request.copy;
+	struct ti_copy_segment s[TI_COPY_SEGMENTS];
+
+	FUZZ_MUST(order->segments <= TI_COPY_SEGMENTS && order->cscds <= TI_COPY_CSCDS);
+	for (unsigned n = 0; n < order->segments; n++) {
+		if (ti_copy_segment(cmd->request.iov, cmd->request.iov_count, order, n, BLOCKS,
+				    &s[n], cmd->sense) != TCMU_STS_OK) {
+			FUZZ_MUST(cmd->sense[2] == TI_KEY_COPY_ABORTED && cmd->sense[11] == n);
+			return;
+		}
+		FUZZ_MUST(order->own != 0);
+		FUZZ_MUST(s[n].blocks <= BLOCKS && s[n].source <= BLOCKS - s[n].blocks);
+		FUZZ_MUST(s[n].destination <= BLOCKS - s[n].blocks);
+		for (unsigned i = 0; i <= n; i++)
+			FUZZ_MUST(s[i].source + s[i].blocks <= s[n].destination ||
+				  s[n].destination + s[n].blocks <= s[i].source ||
+				  s[i].blocks == 0 || s[n].blocks == 0);
+	}
+}
+
 static void check(const struct ti_command *cmd, int status, size_t len)
 {
 	uint32_t size = cmd->facts->block_size;
@@ -75,6 +108,10 @@ static void check(const struct ti_command *cmd, int status, size_t len)
 		FUZZ_MUST((cmd->sense[0] & 0x70) == 0x70);
 	if (status != TI_STS_REQUEST || cmd->request.op == TI_REQ_FLUSH)
 		return;
+	if (cmd->request.copy.segments > 0) {
+		check_copy(cmd);
+		return;
+	}
 	FUZZ_MUST(cmd->request.blocks > 0 && cmd->request.blocks <= BLOCKS);
 	FUZZ_MUST(cmd->request.lba <= BLOCKS - cmd->request.blocks);
 	FUZZ_MUST(cmd->request.iov_count > 0 || cmd->request.op == TI_REQ_DISCARD ||
@@ -116,6 +153,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.ready = ready,
 		.stats = stats,
 		.scrub = scrub,
+		.copy_result = copy_result,
 		.mode = &mode,
 	};
 	uint8_t sense[TI_SENSE_BYTES] = { 0 };

@@ -10,6 +10,7 @@
  * the CDB, the length of the buffer and a seed for what is in it.
  */
 #include "cdb.h"
+#include "copy.h"
 #include "fuzz_input.h"
 #include "iov.h"
 #include "libtcmu_common.h"
@@ -34,6 +35,7 @@ struct world {
 	struct ti_lun *lun;
 	struct ti_scsi_facts facts;
 	struct ti_select mode;
+	struct ti_copies *copies;
 	uint8_t model[LUN_BYTES];
 	uint32_t size; /* of a block */
 };
@@ -51,7 +53,8 @@ struct meaning {
 		SWAP,
 		OR,
 		DISCARD,
-		UNMAP
+		UNMAP,
+		COPY
 	} what;
 	uint64_t at, len; /* bytes */
 };
@@ -110,6 +113,9 @@ static struct meaning read_by_hand(const struct world *w, const uint8_t *cdb)
 	case 0x42:
 		m.what = UNMAP;
 		break;
+	case 0x83:
+		m.what = (cdb[1] & 0x1f) == 0 ? COPY : OTHER;
+		break;
 	case 0x2f:
 	case 0xaf:
 	case 0x8f:
@@ -146,6 +152,9 @@ static struct meaning read_by_hand(const struct world *w, const uint8_t *cdb)
 	}
 	m.at *= w->size;
 	m.len *= w->size;
+	if (m.len == 0 && (m.what == WRITE_SAME || m.what == WRITE_ZEROES || m.what == DISCARD) &&
+	    m.at < LUN_BYTES) /* to the end */
+		m.len = LUN_BYTES - m.at;
 	return m;
 }
 
@@ -156,6 +165,7 @@ static size_t buffer_of(const struct world *w, const struct meaning *m)
 	case WRITE_ZEROES:
 		return 0;
 	case UNMAP:
+	case COPY:
 		return m->len / w->size; /* bytes there, not blocks */
 	case WRITE_SAME:
 	case COMPARE_SAME:
@@ -203,12 +213,68 @@ static void forget_list(struct world *w, const uint8_t *list, size_t len)
 	}
 }
 
+static bool copy_result(void *ctx, const struct ti_copy_question *question,
+			struct ti_copy_result *result)
+{
+	return ti_copies_ask(((struct world *)ctx)->copies, question, 0, result);
+}
+
+/* The LUN's name, for CSCD descriptors. */
+static const uint8_t naa[] = { 0x60, 0x01, 0x40, 0x51, 0x11, 0x12, 0x22, 0x23,
+			       0x33, 0x34, 0x44, 0x45, 0x55, 0x56, 0x66, 0x67 };
+
+/* Is the list's CSCD descriptor @n this LUN, as a disk? */
+static bool is_here(const uint8_t *list, unsigned n)
+{
+	const uint8_t *p = list + 16 + 32 * (size_t)n;
+
+	return n < ti_be16(list + 2) / 32U && (p[1] & 0x1f) == 0 && (p[4] & 15) == 1 &&
+	       (p[5] & 0x3f) == 3 && p[7] == 16 && memcmp(p + 8, naa, sizeof(naa)) == 0;
+}
+
+/*
+ * A copy has done these segments; all there are, or those before the one that it names, and that
+ * one could not be.
+ */
+static void apply_copy(struct world *w, const uint8_t *list, size_t len, const uint8_t *sense)
+{
+	uint64_t blocks = LUN_BYTES / w->size, done = 0;
+	size_t at, end;
+
+	if (len == 0)
+		return;
+	FUZZ_MUST(len >= 16);
+	at = 16U + ti_be16(list + 2);
+	end = at + ti_be32(list + 8);
+	FUZZ_MUST(end <= len);
+	for (; at < end; at += 28, done++) {
+		const uint8_t *p = list + at;
+		uint64_t from = ti_be64(p + 12), to = ti_be64(p + 20), n = ti_be16(p + 10);
+		bool possible = is_here(list, ti_be16(p + 4)) && is_here(list, ti_be16(p + 6)) &&
+				from <= blocks && to <= blocks && n <= blocks - from &&
+				n <= blocks - to;
+
+		FUZZ_MUST(p[0] == 0x02 && at + 28 <= end);
+		if (sense && ti_be16(sense + 10) == done) {
+			FUZZ_MUST(!possible);
+			return;
+		}
+		FUZZ_MUST(possible);
+		memmove(w->model + to * w->size, w->model + from * w->size, n * w->size);
+	}
+	FUZZ_MUST(!sense);
+}
+
 /* A command has succeeded: so it was one that could, and this is what it has done. */
 static void apply(struct world *w, const struct meaning *m, const uint8_t *data, size_t len,
 		  const uint8_t *after)
 {
 	if (m->what == OTHER || m->len == 0)
 		return;
+	if (m->what == COPY) {
+		apply_copy(w, data, m->len / w->size, NULL);
+		return;
+	}
 	if (m->what == UNMAP) {
 		FUZZ_MUST(w->facts.discards);
 		forget_list(w, data, m->len / w->size < len ? m->len / w->size : len);
@@ -249,6 +315,7 @@ static void apply(struct world *w, const struct meaning *m, const uint8_t *data,
 		break;
 	case OTHER:
 	case UNMAP:
+	case COPY:
 		break;
 	}
 }
@@ -267,10 +334,21 @@ static void check_miscompare(const struct world *w, const struct meaning *m, con
 	FUZZ_MUST(ti_be32(sense + 3) == (m->what == SWAP ? first : (m->at + first) / w->size));
 }
 
+static void wait_for(struct world *w, struct ti_request *req)
+{
+	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
+
+	ti_lun_submit(w->lun, req);
+	for (unsigned i = 0; STAILQ_EMPTY(&finished); i++) {
+		FUZZ_MUST(i < 10000);
+		ti_lun_run(w->lun, &finished);
+	}
+	FUZZ_MUST(STAILQ_FIRST(&finished) == req);
+}
+
 static struct ti_result carry_out(struct world *w, enum ti_req_op op, unsigned flags, uint64_t at,
 				  uint64_t len, const struct iovec *iov, size_t iov_count)
 {
-	struct ti_request_list finished = STAILQ_HEAD_INITIALIZER(finished);
 	struct ti_request req = { .op = op,
 				  .flags = flags,
 				  .sector = at / 512,
@@ -278,12 +356,7 @@ static struct ti_result carry_out(struct world *w, enum ti_req_op op, unsigned f
 				  .iov = iov,
 				  .iov_count = iov_count };
 
-	ti_lun_submit(w->lun, &req);
-	for (unsigned i = 0; STAILQ_EMPTY(&finished); i++) {
-		FUZZ_MUST(i < 10000);
-		ti_lun_run(w->lun, &finished);
-	}
-	FUZZ_MUST(STAILQ_FIRST(&finished) == &req);
+	wait_for(w, &req);
 	return req.result;
 }
 
@@ -296,6 +369,25 @@ static void compare_lun(struct world *w)
 	FUZZ_MUST(memcmp(seen, w->model, LUN_BYTES) == 0);
 }
 
+static int run_copy(struct world *w, const struct ti_command *cmd)
+{
+	struct ti_copy *copy = ti_copies_begin(w->copies, cmd);
+	int status;
+
+	FUZZ_MUST(copy);
+	for (;;) {
+		struct ti_request req = { 0 };
+
+		status = ti_copy_next(copy, &w->facts, &req, cmd->sense);
+		if (status != TI_STS_REQUEST)
+			break;
+		wait_for(w, &req);
+		FUZZ_MUST(req.result.err == 0);
+	}
+	ti_copies_end(w->copies, copy, status, cmd->sense, 0);
+	return status;
+}
+
 static int run_command(struct world *w, struct ti_command *cmd, const struct ti_row *row)
 {
 	struct ti_extent extent;
@@ -304,6 +396,8 @@ static int run_command(struct world *w, struct ti_command *cmd, const struct ti_
 
 	if (status != TI_STS_REQUEST)
 		return status;
+	if (cmd->request.copy.segments > 0)
+		return run_copy(w, cmd);
 	result = carry_out(w, cmd->request.op, cmd->request.flags, cmd->request.lba * w->size,
 			   cmd->request.blocks * w->size, cmd->request.iov, cmd->request.iov_count);
 	while (result.err == 0 &&
@@ -357,6 +451,36 @@ static void likely_list(const struct world *w, uint8_t *list, size_t len, unsign
 	}
 }
 
+/* One of EXTENDED COPY; returns its length. */
+static size_t likely_copies(const struct world *w, uint8_t *list, unsigned seed)
+{
+	unsigned cscds = 1 + seed % 2, segments = 1 + seed / 2 % 4;
+	size_t at = 16;
+
+	memset(list, 0, at + (size_t)cscds * 32 + (size_t)segments * 28);
+	list[0] = (uint8_t)seed;
+	ti_put_be16(list + 2, (uint16_t)(32 * cscds));
+	ti_put_be32(list + 8, 28 * segments);
+	for (; cscds > 0; cscds--, at += 32) {
+		list[at] = 0xe4;
+		list[at + 4] = 1;
+		list[at + 5] = 3;
+		list[at + 7] = 16;
+		memcpy(list + at + 8, naa, sizeof(naa));
+		ti_put_be32(list + at + 28, w->size);
+	}
+	for (; segments > 0; segments--, at += 28, seed = seed * 7 + 3) {
+		list[at] = 0x02;
+		list[at + 3] = 24;
+		list[at + 5] = seed % 5 == 4;
+		list[at + 7] = seed % 7 == 6;
+		list[at + 11] = (uint8_t)(seed % 9);
+		list[at + 19] = (uint8_t)(seed / 9 % (LUN_BYTES / w->size));
+		list[at + 27] = (uint8_t)(seed / 5 % (LUN_BYTES / w->size));
+	}
+	return at;
+}
+
 static void one(struct world *w, struct fuzz_input *in, size_t rows)
 {
 	static uint8_t data[2 * MAX_BUFFER], before[2 * MAX_BUFFER];
@@ -380,12 +504,20 @@ static void one(struct world *w, struct fuzz_input *in, size_t rows)
 	row = ti_row_find(cdb);
 	if (!row)
 		return;
+	if (cdb[0] == 0x83 && (hints & TRUE_DATA)) {
+		len = likely_copies(w, data, seed);
+		ti_put_be32(cdb + 10, (uint32_t)len);
+		cdb[15] = 0;
+	}
 	m = read_by_hand(w, cdb);
 	if ((hints & FITS) && buffer_of(w, &m) < sizeof(data))
 		len = buffer_of(w, &m);
-	for (size_t i = 0; i < len; i++)
+	for (size_t i = 0; i < len && !(m.what == COPY && (hints & TRUE_DATA)); i++)
 		data[i] = (uint8_t)(seed + i * 7 + i / w->size);
-	if ((hints & TRUE_DATA) && m.at < LUN_BYTES) {
+	if ((hints & TRUE_DATA) && m.what == COPY) {
+		if (hints & ONE_OTHER)
+			data[seed * 31U % len] ^= 0x40;
+	} else if ((hints & TRUE_DATA) && m.at < LUN_BYTES) {
 		memcpy(data, w->model + m.at, len < LUN_BYTES - m.at ? len : LUN_BYTES - m.at);
 		if ((hints & ONE_OTHER) && len)
 			data[seed * 31U % len] ^= 0x40;
@@ -404,7 +536,21 @@ static void one(struct world *w, struct fuzz_input *in, size_t rows)
 		apply(w, &m, before, len, data);
 	else if (status == TCMU_STS_PASSTHROUGH_ERR && (sense[2] & 0x0f) == TI_KEY_MISCOMPARE)
 		check_miscompare(w, &m, sense, before);
+	else if (status == TCMU_STS_PASSTHROUGH_ERR && (sense[2] & 0x0f) == TI_KEY_COPY_ABORTED)
+		apply_copy(w, before, len, sense);
 	compare_lun(w);
+}
+
+/* Taken once: it is much memory for one input. */
+static struct ti_copies *copies_for_all(void)
+{
+	static struct ti_copies copies;
+	bool locked = true;
+
+	if (!copies.memory)
+		FUZZ_MUST(ti_copies_open(&copies, &locked) == 0);
+	memset(copies.kept, 0, sizeof(copies.kept));
+	return &copies;
 }
 
 static bool make(struct world *w, uint8_t shape_bits)
@@ -441,6 +587,10 @@ static bool make(struct world *w, uint8_t shape_bits)
 	if (ti_lun_open(&options, sim_as_queue(w->sim), sim_as_clock(w->sim), &quiet, &w->lun,
 			&error) != 0)
 		return false;
+	w->copies = copies_for_all();
+	/* Small, so that a copy takes several pieces. */
+	for (unsigned i = 0; i < TI_COPIES; i++)
+		w->copies->copy[i].buffer.iov_len = w->size * (size_t)(shape_bits & 0x10 ? 3 : 1);
 	ti_select_open(&w->mode, NULL);
 	w->mode.kept = true;
 	w->facts = (struct ti_scsi_facts){
@@ -458,6 +608,7 @@ static bool make(struct world *w, uint8_t shape_bits)
 		.ready = ready,
 		.stats = stats,
 		.scrub = scrub,
+		.copy_result = copy_result,
 		.disk = w,
 		.mode = &w->mode,
 	};

@@ -29,7 +29,8 @@ illegal() {
 say 'chosen ones'
 illegal 'Invalid command operation code' -s 24 42 00 00 00 00 00 00 00 18 00          # UNMAP
 illegal 'Invalid command operation code' 04 00 00 00 00 00                            # FORMAT UNIT
-illegal 'Invalid command operation code' -s 16 83 00 00 00 00 00 00 00 00 00 00 00 00 10 00 00
+illegal 'Parameter list length error' -s 15 83 00 00 00 00 00 00 00 00 00 00 00 00 0f 00 00      # EXTENDED COPY
+illegal 'Invalid field in cdb' -s 16 83 01 00 00 00 00 00 00 00 00 00 00 00 10 00 00             # with LID4
 illegal 'Invalid field in cdb' -s 512 93 08 00 00 00 00 00 00 00 00 00 00 00 08 00 00 # WRITE SAME, UNMAP=1
 illegal 'Invalid field in cdb' -s 512 41 18 00 00 00 00 00 00 08 00                   # and ANCHOR
 illegal 'Invalid field in cdb' -r 512 28 20 00 00 00 00 00 00 01 00                   # RDPROTECT

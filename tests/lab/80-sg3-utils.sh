@@ -12,7 +12,8 @@
 
 requires_command sg_verify sg_write_same sg_unmap sg_get_lba_status sg_compare_and_write sg_sync sg_logs \
 	sg_modes sg_opcodes sg_readcap sg_vpd sg_dd sg_wr_mode sg_write_verify sg_write_x sg_requests sg_start \
-	sg_reassign sg_turs sg_seek
+	sg_reassign sg_turs sg_seek sg_xcopy sg_copy_results
+requires_module sg
 
 data=$(loop_dev 32)
 meta=$(loop_dev 8)
@@ -50,7 +51,7 @@ blocks=$(sed -n 's/.*Number of logical blocks=\([0-9]*\).*/\1/p' <<<"$out")
 assert_eq "$blocks" "$(blockdev --getsz "$disk")"
 assert_match "$(sg_readcap "$disk")" "Number of logical blocks=$blocks"
 out=$(sg_vpd "$disk")
-says 'Supported VPD pages' 'Unit serial number' 'Device identification' 'Extended inquiry' 'Block limits' \
+says 'Supported VPD pages' 'Unit serial number' 'Device identification' 'Extended inquiry' 'Third party copy' 'Block limits' \
 	'Block device characteristics' 'Logical block provisioning'
 serial=$(<"$(backstore_dir "$(backstore_name disk)")/wwn/vpd_unit_serial")
 serial=${serial##*: }
@@ -62,14 +63,17 @@ says "0x6001405${digits:0:25}"
 out=$(sg_vpd --page=ei "$disk")
 says 'SIMPSUP=1' 'ORDSUP=0' 'HEADSUP=0' 'V_SUP=1' 'NV_SUP=0'
 out=$(sg_vpd --page=bl "$disk")
-says 'WSNZ\): 1' 'Maximum compare and write length: 255' 'Maximum transfer length: 2048 blocks' \
+says 'WSNZ\): 0' 'Maximum compare and write length: 255' 'Maximum transfer length: 2048 blocks' \
 	'Maximum write same length: (0x10000 blocks|65536 blocks)' 'Maximum unmap LBA count: 0' 'Maximum atomic transfer length: [1-9]'
+out=$(sg_vpd --page=tpc "$disk")
+says 'Extended copy\(LID1\)' 'Receive copy failure details\(LID1\)' 'block -> block' 'Maximum segment length: 16777216' \
+	'Total concurrent copies: 8'
 out=$(sg_vpd --page=lbpv "$disk")
 says 'LBPU\): 0' 'LBPWS\): 0' 'fully provisioned'
 
 say 'commands'
 out=$(sg_opcodes "$disk" | grep -c '^ [0-9a-f][0-9a-f] ')
-assert_eq "$out" 56 'supported commands'
+assert_eq "$out" 60 'supported commands'
 out=$(sg_opcodes --opcode=0x2f --rctd "$disk")
 says 'Verify\(10\)' 'supported' '2f 16 ff ff ff ff 00 ff ff 00'
 out=$(sg_opcodes --opcode=0x9e,0x12 "$disk")
@@ -113,6 +117,9 @@ out=$(assert_fails sg_write_same --16 --unmap --lba=200 --num=8 "$disk")
 out=$(assert_fails sg_unmap --force --lba=200 --num=8 "$disk")
 holds "$disk" 200 zeroes
 
+sg_write_same --in=a1 --lba=$((blocks - 8)) --num=0 --xferlen=512 "$disk" # up to the end
+holds "$disk" $((blocks - 8)) a1x8
+
 say 'compare and write'
 cat a b >ab
 cat b a >ba
@@ -132,6 +139,24 @@ open("or", "wb").write(bytes(x | y for x, y in zip(a, b)))'
 holds "$disk" 300 or
 sg_write_x --atomic=0 --in=b --lba=300 --num=8 --bs=512 "$disk"
 holds "$disk" 300 b
+
+say 'copies'
+sg=/dev/$(ls "/sys/block/${disk##*/}/device/scsi_generic")
+out=$(sg_copy_results --params "$disk")
+says 'SNLID\): yes' 'Maximum segment descriptor count: 4' 'Segment descriptor 0x02' 'Target descriptor 0xe4'
+dd if=/dev/urandom of=many bs=512 count=9000 status=none
+dd if=many of="$disk" bs=512 seek=10000 oflag=direct status=none
+sg_xcopy if="$sg" of="$sg" bs=512 skip=10000 seek=20000 count=9000 bpt=32768 list_id=5 id_usage=hold 2>/dev/null
+cmp -n $((9000 * 512)) "$disk" many -i $((20000 * 512)):0
+out=$(sg_copy_results --status --list_id=5 "$disk")
+says 'completed without errors' 'Segments processed: 1' 'Transfer count: 4608000'
+out=$(assert_fails sg_xcopy if="$sg" of="$sg" bs=512 skip=10000 seek=10100 count=200 bpt=200 2>&1) # over its source
+says 'Illegal request'
+out=$(assert_fails sg_xcopy if="$sg" of="$sg" bs=512 skip=10000 seek=$((blocks - 100)) count=200 bpt=200 \
+	list_id=5 id_usage=hold 2>&1)
+says 'Copy aborted'
+out=$(sg_copy_results --failed --list_id=5 "$disk")
+says 'Sense key: Copy Aborted' 'start of segment descriptor, byte 20'
 
 say 'where what is'
 scsi "$disk" -r 24 9e 12 00 00 00 00 00 00 01 2c 00 00 00 18 00 00 >/dev/null
@@ -188,3 +213,22 @@ out=$(assert_status 18 sg_verify -v --lba=4000 --count=8 "$disk")
 says 'Medium Error' 'Unrecovered read error'
 out=$(sg_logs --page=5 "$disk")
 says 'Total uncorrected errors = 1'
+sg=/dev/$(ls "/sys/block/${disk##*/}/device/scsi_generic")
+out=$(assert_fails sg_xcopy if="$sg" of="$sg" bs=512 skip=4000 seek=6000 count=8 list_id=6 id_usage=hold 2>&1)
+says 'Copy aborted'
+out=$(sg_copy_results --failed --list_id=6 "$disk")
+says 'Sense key: Copy Aborted' 'Third party device failure'
+
+say 'copies, and tcmu-runner is killed meanwhile: the initiator repeats what it gets no answer to'
+(
+	until [[ -e enough ]]; do
+		sg_xcopy if="$sg" of="$sg" bs=512 skip=10000 seek=30000 count=9000 bpt=3000 || exit
+	done
+) 2>copying &
+copier=$!
+sleep 0.5
+kill_runner
+start_runner
+touch enough
+wait "$copier" || fail "$(<copying)"
+cmp -n $((9000 * 512)) "$disk" many -i $((30000 * 512)):0

@@ -67,6 +67,16 @@ static inline void scrub(void *ctx, struct ti_scrub_report *out)
 	*out = f->scrub;
 }
 
+/* No copy has been made. */
+static inline bool copy_result(void *ctx, const struct ti_copy_question *question,
+			       struct ti_copy_result *out)
+{
+	(void)ctx;
+	(void)question;
+	(void)out;
+	return false;
+}
+
 static inline void lun(struct fixture *f, uint32_t block_size)
 {
 	ti_select_open(&f->mode, NULL);
@@ -84,6 +94,7 @@ static inline void lun(struct fixture *f, uint32_t block_size)
 		.ready = ready,
 		.stats = stats,
 		.scrub = scrub,
+		.copy_result = copy_result,
 		.disk = f,
 		.mode = &f->mode,
 	};

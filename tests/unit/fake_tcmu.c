@@ -290,8 +290,12 @@ void tcmu_dev_set_solid_state_media(struct tcmu_device *dev, bool solid_state)
 
 char *tcmu_cfgfs_dev_get_wwn(struct tcmu_device *dev)
 {
+	bool before = set_inside(true);
+	char *serial = strdup("00000000-0000-0000-0000-000000000001");
+
 	(void)dev;
-	return strdup("00000000-0000-0000-0000-000000000001");
+	set_inside(before);
+	return serial;
 }
 
 void *tcmur_dev_get_private(struct tcmu_device *dev)

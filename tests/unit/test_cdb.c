@@ -58,8 +58,8 @@ static void nobodys_commands_are_refused(void **state)
 		if (row == NULL || strcmp(row->name, "?") != 0)
 			continue;
 		f->status = ti_row_run(row, &f->command);
-		if (opcode == 0x5e || opcode == 0x5f || opcode == 0x9e || opcode == 0xa3 ||
-		    opcode == 0xa4)
+		if (opcode == 0x5e || opcode == 0x5f || opcode == 0x83 || opcode == 0x84 ||
+		    opcode == 0x9e || opcode == 0xa3 || opcode == 0xa4)
 			expect_bad_field(f, 1);
 		else
 			expect_sense(f, 5, 0x2000);
@@ -194,10 +194,16 @@ static void nothing_to_transfer_is_fine(void **state)
 	struct fixture *f = *state;
 
 	assert_int_equal(run(f, CDB(0x28, 0, 0, 0, 0, 9, 0, 0, 0, 0), NULL, 0), TCMU_STS_OK);
-	assert_int_equal(run(f, CDB(0x2a, 0, 0, 0, 0, 9, 0, 0, 0, 0), NULL, 512), TCMU_STS_OK);
+	assert_int_equal(run(f, CDB(0x2a, 0, 0, 0, 0, 9, 0, 0, 0, 0), NULL, 0), TCMU_STS_OK);
 	assert_int_equal(run(f, CDB(0x28, 0, 0, 0, 0x03, 0xe8, 0, 0, 0, 0), NULL, 0), TCMU_STS_OK);
 	run(f, CDB(0x28, 0, 0, 0, 0x03, 0xe9, 0, 0, 0, 0), NULL, 0);
 	expect_out_of_range(f, 1001);
+	/* A buffer that nothing happens to would be taken for data, or for written. */
+	f->facts.tells_length = true;
+	run(f, CDB(0x28, 0, 0, 0, 0, 9, 0, 0, 0, 0), NULL, 512);
+	expect_bad_buffer(f);
+	run(f, CDB(0x2a, 0, 0, 0, 0, 9, 0, 0, 0, 0), NULL, 512);
+	expect_bad_buffer(f);
 }
 
 static void a_buffer_of_another_length_is_refused(void **state)
@@ -263,19 +269,34 @@ static void write_same_repeats_a_block(void **state)
 	assert_ptr_equal(f->command.request.iov, f->iov);
 	run(f, CDB(0x93, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 3, 0, 0), NULL, 512);
 	expect_request(f, TI_REQ_WRITE_SAME, 0, 9, 3);
-	/* Longer than the limit, none at all, beyond the end, no block, two blocks */
+	/* Longer than the limit, beyond the end, no block, two blocks */
 	run(f, CDB(0x41, 0, 0, 0, 0, 9, 0, 0x01, 0xf5, 0), NULL, 512);
 	expect_bad_field(f, 7);
-	run(f, CDB(0x41, 0, 0, 0, 0, 9, 0, 0, 0, 0), NULL, 512);
-	expect_bad_field(f, 7);
-	run(f, CDB(0x93, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0), NULL, 512);
-	expect_bad_field(f, 10);
 	run(f, CDB(0x41, 0, 0, 0, 0x03, 0xe7, 0, 0, 2, 0), NULL, 512);
 	expect_out_of_range(f, 1000);
 	run(f, CDB(0x41, 0, 0, 0, 0, 9, 0, 0, 2, 0), NULL, 0);
 	expect_bad_buffer(f);
 	run(f, CDB(0x41, 0, 0, 0, 0, 9, 0, 0, 2, 0), NULL, 1024);
 	expect_bad_buffer(f);
+}
+
+static void write_same_of_no_blocks_goes_to_the_end(void **state)
+{
+	struct fixture *f = *state;
+
+	run(f, CDB(0x41, 0, 0, 0, 0x01, 0xf4, 0, 0, 0, 0), NULL, 512);
+	expect_request(f, TI_REQ_WRITE_SAME, 0, 500, 500);
+	run(f, CDB(0x93, 0, 0, 0, 0, 0, 0, 0, 0x03, 0xe7, 0, 0, 0, 0, 0, 0), NULL, 512);
+	expect_request(f, TI_REQ_WRITE_SAME, 0, 999, 1);
+	/* That is more than the limit, or there is nothing. */
+	run(f, CDB(0x41, 0, 0, 0, 0x01, 0xf3, 0, 0, 0, 0), NULL, 512);
+	expect_bad_field(f, 7);
+	run(f, CDB(0x93, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0), NULL, 512);
+	expect_bad_field(f, 10);
+	run(f, CDB(0x41, 0, 0, 0, 0x03, 0xe8, 0, 0, 0, 0), NULL, 512);
+	expect_out_of_range(f, 1000);
+	run(f, CDB(0x41, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0), NULL, 512);
+	expect_sense(f, 5, 0x2100);
 }
 
 static void write_same_without_data_writes_zeroes(void **state)
@@ -294,6 +315,8 @@ static void write_same_without_data_writes_zeroes(void **state)
 		assert_int_equal(f->command.request.iov_count, 1);
 		assert_int_equal(iov->iov_len, sizes[i]);
 		assert_memory_equal(iov->iov_base, zeros, sizes[i]);
+		run(f, CDB(0x93, 0x01, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 3, 0, 0), NULL, sizes[i]);
+		expect_bad_buffer(f);
 	}
 	/* (10) has no such bit; there it is reserved. */
 	lun(f, 512);
@@ -360,10 +383,6 @@ static void what_the_core_does_badly_is_refused(void **state)
 	expect_sense(f, 5, 0x2000);
 	run(f, CDB(0x04, 0, 0, 0, 0, 0), NULL, 0);
 	expect_sense(f, 5, 0x2000);
-	run(f, CDB(0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), NULL, 0);
-	expect_sense(f, 5, 0x2000);
-	run(f, CDB(0x84, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), NULL, 0);
-	expect_sense(f, 5, 0x2000);
 }
 
 static void capacity_is_fully_provisioned(void **state)
@@ -394,7 +413,7 @@ static void inquiry_tells_the_standard_data(void **state)
 	assert_int_equal(f->data[2], 6);
 	assert_int_equal(f->data[3], 0x12);
 	assert_int_equal(f->data[4], 91);
-	assert_int_equal(f->data[5], 0); /* no third-party copy, no ALUA */
+	assert_int_equal(f->data[5], 0x08); /* third-party copy, no ALUA */
 	assert_int_equal(f->data[7], 2);
 	assert_memory_equal(f->data + 8, "LIO-ORG TCMU device     0002", 28);
 	run(f, CDB(0x12, 0, 0x80, 0, 96, 0), NULL, 96);
@@ -420,7 +439,7 @@ static void page(struct fixture *f, uint8_t code, size_t len)
 static void vital_product_data_is_complete(void **state)
 {
 	struct fixture *f = *state;
-	static const uint8_t pages[] = { 0x00, 0x80, 0x83, 0x86, 0xb0, 0xb1, 0xb2 };
+	static const uint8_t pages[] = { 0x00, 0x80, 0x83, 0x86, 0x8f, 0xb0, 0xb1, 0xb2 };
 	/* As the core makes it: the serial number's digits behind 6 001405. */
 	static const uint8_t naa[] = { 0x60, 0x01, 0x40, 0x51, 0x11, 0x12, 0x22, 0x23,
 				       0x33, 0x34, 0x44, 0x45, 0x55, 0x56, 0x66, 0x67 };
@@ -439,7 +458,7 @@ static void vital_product_data_is_complete(void **state)
 		assert_int_equal(f->data[i], i == 5 || i == 6 ? 1 : 0);
 	f->facts.physical_exponent = 3;
 	page(f, 0xb0, 0x3c);
-	assert_int_equal(f->data[4], 1);
+	assert_int_equal(f->data[4], 0);
 	assert_int_equal(f->data[5], 255);
 	assert_int_equal(ti_be16(f->data + 6), 8);
 	assert_int_equal(ti_be32(f->data + 8), 2048);
@@ -615,6 +634,8 @@ static void broken_cdbs_do_no_harm(void **state)
 			assert_int_equal(f->sense[0] & 0x70, 0x70);
 		else if (f->status == TI_STS_REQUEST && row->run == ti_cmd_compare_and_write)
 			assert_int_equal(f->command.request.blocks * 1024, len);
+		else if (f->status == TI_STS_REQUEST && row->run == ti_cmd_extended_copy)
+			assert_in_range(f->command.request.copy.segments, 1, TI_COPY_SEGMENTS);
 		else if (f->status == TI_STS_REQUEST && f->command.request.op != TI_REQ_FLUSH &&
 			 f->command.request.op != TI_REQ_WRITE_SAME &&
 			 f->command.request.op != TI_REQ_VERIFY &&
@@ -642,6 +663,7 @@ int main(void)
 		TEST(a_read_may_have_a_longer_buffer_if_that_can_be_told),
 		TEST(an_answer_tells_its_length_if_the_buffer_is_longer),
 		TEST(write_same_repeats_a_block),
+		TEST(write_same_of_no_blocks_goes_to_the_end),
 		TEST(write_same_without_data_writes_zeroes),
 		TEST(write_same_unmaps_nothing),
 		TEST(write_same_repeats_a_block_of_several_integrity_blocks),

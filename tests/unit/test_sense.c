@@ -194,6 +194,58 @@ static void progress_is_told_in_both_formats(void **state)
 	assert_int_equal(sense[13] << 8 | sense[14], 0x1234);
 }
 
+/* SPC-4: where a copy has stopped, and why, in fixed and in descriptor format. */
+static void a_copy_tells_its_segment_and_field(void **state)
+{
+	static const uint8_t fixed[] = { 0x70, 0, 0x0a, 0,    0,    0, 0,    10, 0,
+					 0,    1, 2,	0x0d, 0x02, 0, 0xa0, 0,	 6 };
+	static const uint8_t described[] = { 0x72, 0x0a, 0x0d, 0x02, 0, 0, 0,	 20,   0x02, 6,
+					     0,	   0,	 0xa0, 0,    6, 0, 0x01, 0x0a, 0,    0,
+					     0,	   0,	 1,    2,    0, 0, 0,	 0 };
+
+	(void)state;
+	assert_int_equal(ti_sense_set_copy(sense, TI_ASC_COPY_TARGET_NOT_REACHABLE, 0x102, 6),
+			 TCMU_STS_PASSTHROUGH_ERR);
+	expect(fixed, sizeof(fixed));
+	ti_sense_to_descriptors(sense);
+	expect(described, sizeof(described));
+	ti_sense_set_copy(sense, TI_ASC_NONE, 0, -1);
+	assert_int_equal(sense[15], 0);
+}
+
+static void a_copy_forwards_what_its_device_said(void **state)
+{
+	static const uint8_t fixed[] = {
+		0x70, 0, 0x0a, 0, 0,	0, 0, 29, 18, 0, 0, 3, 0x0d, 0x01,
+		0,    0, 0,    0, 0x02, /* CHECK CONDITION */
+		0xf0, 0, 3,    0, 0,	0, 9, 10, 0,  0, 0, 0, 0x11, 0x00
+	};
+	static const uint8_t described[] = { 0x72, 0x0a, 0x0d, 0x01, 0,	   0, 0,    34,	 0x01, 0x0a,
+					     0,	   0,	 0,    0,    0,	   3, 0,    0,	 0,    0,
+					     0x0c, 20,	 1,    0x02, 0xf0, 0, 3,    0,	 0,    0,
+					     9,	   10,	 0,    0,    0,	   0, 0x11, 0x00 };
+
+	(void)state;
+	ti_sense_set_lba(sense, TI_KEY_MEDIUM_ERROR, TI_ASC_UNRECOVERED_READ_ERROR, 9);
+	assert_int_equal(ti_sense_to_copy(sense, 3, false), TCMU_STS_PASSTHROUGH_ERR);
+	expect(fixed, sizeof(fixed));
+	ti_sense_to_descriptors(sense);
+	expect(described, sizeof(described));
+	/* The destination's, and with an address that needs descriptors. */
+	ti_sense_set_lba(sense, TI_KEY_MEDIUM_ERROR, TI_ASC_WRITE_ERROR, 1ULL << 40);
+	ti_sense_to_copy(sense, 3, true);
+	assert_int_equal(sense[7], 10 + 1 + 20);
+	assert_int_equal(sense[8], 0);
+	assert_int_equal(sense[9], 18);
+	assert_int_equal(sense[19], 0x72);
+	assert_int_equal(sense[19 + 8 + 6], 1); /* of the address */
+	ti_sense_to_descriptors(sense);
+	assert_int_equal(sense[20], 0x0c);
+	assert_int_equal(sense[21], 22);
+	assert_int_equal(sense[22], 2);
+	assert_int_equal(sense[7], 12 + 4 + 20);
+}
+
 static void an_address_can_be_taken_out(void **state)
 {
 	(void)state;
@@ -217,6 +269,8 @@ int main(void)
 		cmocka_unit_test_setup(fixed_format_without_information, dirty),
 		cmocka_unit_test_setup(an_address_of_32_bits_is_in_fixed_format, dirty),
 		cmocka_unit_test_setup(a_longer_address_is_in_descriptor_format, dirty),
+		cmocka_unit_test_setup(a_copy_tells_its_segment_and_field, dirty),
+		cmocka_unit_test_setup(a_copy_forwards_what_its_device_said, dirty),
 		cmocka_unit_test_setup(a_field_pointer_names_byte_and_bit, dirty),
 		cmocka_unit_test_setup(every_cause_has_its_sense_data, dirty),
 		cmocka_unit_test_setup(the_address_counts_blocks_of_the_lun, dirty),
