@@ -26,6 +26,7 @@
 #include <sys/uio.h>
 
 #include "error.h"
+#include "io_thread.h"
 #include "log.h"
 
 enum ti_device {
@@ -105,18 +106,11 @@ struct ti_queue_ops {
 	void (*close)(struct ti_queue *q);
 };
 
-/** The back-end's own threads, and what they have got for themselves; see io_thread.h. */
-struct ti_queue_threads {
-	unsigned count; /* 0: there are none */
-	unsigned io_flushers;
-	unsigned locked_stacks;
-};
-
 struct ti_queue {
 	const struct ti_queue_ops *ops;
 	struct ti_device_info dev[TI_DEVICES];
-	struct ti_queue_threads threads;
-	bool unlocked_memory; /* the back-end's memory could not be locked */
+	struct ti_io_threads threads; /* the back-end's own */
+	bool unlocked_memory;	      /* the back-end's memory could not be locked */
 };
 
 static inline void ti_queue_submit(struct ti_queue *q, struct ti_io *io)

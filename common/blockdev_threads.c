@@ -21,8 +21,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,9 +32,6 @@
 #include "clock.h"
 #include "io_thread.h"
 #include "memory.h"
-
-/** The threads need little, and it is locked in memory. */
-#define STACK_BYTES ((size_t)128 * 1024)
 
 /** -EAGAIN is not expected of a call that may block: tried again this often, after a pause. */
 #define MAX_TRIES    8U
@@ -172,17 +167,10 @@ static int carry_out(const struct threads *t, struct ti_io *io)
 /* Make the thread fit for the I/O path and report it as started. */
 static void prepare_thread(const struct worker *w)
 {
-	struct ti_queue_threads *got = &w->pool->host.queue.threads;
-	bool flusher = ti_io_thread_become_flusher() == 0;
-	bool locked = ti_io_thread_lock_stack() == 0;
-	char name[16];
+	const struct ti_io_threads got = ti_io_thread_prepare("ti-io", w->number);
 
-	(void)snprintf(name, sizeof(name), "ti-io-%u", w->number);
-	(void)pthread_setname_np(pthread_self(), name);
 	pthread_mutex_lock(&w->pool->lock);
-	got->count++;
-	got->io_flushers += flusher;
-	got->locked_stacks += locked;
+	ti_io_threads_add(&w->pool->host.queue.threads, &got);
 	pthread_cond_signal(&w->pool->ready);
 	pthread_mutex_unlock(&w->pool->lock);
 }
@@ -336,32 +324,22 @@ const struct ti_queue_ops ti_threads_ops = {
 	.close = threads_close,
 };
 
-/* Start a thread for each worker; the process's signals are not for them. */
+/* Start a thread for each worker. */
 static int start_threads(struct threads *t, unsigned count)
 {
-	sigset_t all, before;
-	pthread_attr_t attr;
-	int err;
+	int err = 0;
 
-	err = pthread_attr_init(&attr);
-	if (err)
-		return -err;
-	(void)pthread_attr_setstacksize(&attr, STACK_BYTES);
-	sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
 	while (!err && t->worker_count < count) {
 		struct worker *w = &t->workers[t->worker_count];
 
 		w->pool = t;
 		w->number = t->worker_count;
 		w->lane = &t->lanes[w->number < LANE_TRANSFER ? w->number : LANE_TRANSFER];
-		err = pthread_create(&w->thread, &attr, work, w);
+		err = ti_io_thread_start(&w->thread, work, w);
 		if (!err)
 			t->worker_count++;
 	}
-	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-	(void)pthread_attr_destroy(&attr);
-	return -err;
+	return err;
 }
 
 /* Threads allocate when they start; from now on none of them does. */

@@ -55,7 +55,7 @@ static void close_contexts(struct ti_disk *disk)
 /* The threads of the pool, where there is one. */
 static void log_pool(struct ti_disk *disk)
 {
-	const struct ti_queue_threads *t = &disk->queue->threads;
+	const struct ti_io_threads *t = &disk->queue->threads;
 	bool all = t->io_flushers == t->count && t->locked_stacks == t->count;
 
 	if (t->count == 0)
