@@ -46,6 +46,7 @@ struct ti_hash_ops {
 	const char *name; /* the kernel's name, as in internal_hash: */
 	unsigned digest_size;
 	bool keyed;	       /* hmac(): a key is needed */
+	bool slow;	       /* helpers may pay (hash_crew.h) */
 	const void *algorithm; /* the back-end's */
 	/* Prepare h->state; @prefix (salt or nothing) is hashed before every message.  @key is
 	 * NULL exactly if not keyed. */

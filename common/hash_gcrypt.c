@@ -143,7 +143,7 @@ static const struct gcrypt_algorithm blake2s_256 = { GCRY_MD_BLAKE2S_256, 64 };
 
 #define GCRYPT_HASH(name_, size_, keyed_, algorithm_)                                              \
 	{                                                                                          \
-		.name = (name_), .digest_size = (size_), .keyed = (keyed_),                        \
+		.name = (name_), .digest_size = (size_), .keyed = (keyed_), .slow = true,          \
 		.algorithm = (algorithm_), .init = gcrypt_init, .message = gcrypt_message,         \
 		.destroy = gcrypt_destroy                                                          \
 	}

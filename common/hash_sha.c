@@ -151,7 +151,7 @@ static const struct sha_algorithm sha512 = { sha512_init, sha512_update, sha512_
 
 #define SHA_HASH(name_, size_, keyed_, algorithm_)                                                 \
 	{                                                                                          \
-		.name = (name_), .digest_size = (size_), .keyed = (keyed_),                        \
+		.name = (name_), .digest_size = (size_), .keyed = (keyed_), .slow = true,          \
 		.algorithm = (algorithm_), .init = sha_init, .message = sha_message,               \
 		.destroy = sha_destroy                                                             \
 	}

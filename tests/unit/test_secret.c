@@ -9,10 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "hash.h"
+#include "hash_crew.h"
 #include "memory_search.h"
 #include "secret.h"
 
@@ -110,6 +112,46 @@ static void no_digest_leaves_its_key_anywhere(void **state)
 	}
 }
 
+/* As above, with helper threads that have made tags. */
+static void no_helper_leaves_its_key_anywhere(void **state)
+{
+	static const char *const names[] = { "hmac(sha256)", "hmac(sha512)", "hmac(sha3-512)",
+					     "hmac(blake2b-256)" };
+	static uint8_t data[64 * 4096], tags[64 * 32];
+	const struct ti_hash_crew_options options = { .helpers = 2, .share_bytes = 1 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		size_t not_dumped = memory_not_dumped();
+		struct ti_hash_crew *crew;
+		struct ti_secret *key;
+		bool locked = true;
+		struct ti_hash h;
+
+		make_key(&key, 64);
+		assert_int_equal(
+			ti_hash_init_keyed(&h, ti_hash_find(names[i]), key, 4096, 32, NULL), 0);
+		assert_int_equal(ti_hash_crew_open(&options, &h, key, NULL, &locked, &crew), 0);
+		ti_secret_free(key);
+		/* Each of the three has a place of its own. */
+		assert_int_equal(memory_not_dumped() - not_dumped, 3 * sysconf(_SC_PAGESIZE));
+		for (unsigned n = 0; n < 1000000 && ti_hash_crew_stats(crew).helped < 20; n++) {
+			struct iovec flat = { .iov_base = data, .iov_len = sizeof(data) };
+			struct ti_iov_cursor cursor = ti_iov_cursor(&flat, 1);
+
+			ti_hash_crew_blocks(crew, 0, &cursor, 64, tags);
+		}
+		assert_true(ti_hash_crew_stats(crew).helped >= 20);
+		if (search(true))
+			fail_msg("%s: a core dump would hold the key", names[i]);
+		ti_hash_crew_close(crew);
+		ti_hash_destroy(&h);
+		if (search(false))
+			fail_msg("%s: the key is still in memory", names[i]);
+		assert_int_equal(memory_not_dumped(), not_dumped);
+	}
+}
+
 static void refused_keys_leave_nothing(void **state)
 {
 	struct ti_secret *key;
@@ -158,6 +200,7 @@ int main(void)
 		cmocka_unit_test(the_search_finds_a_key_that_is_there),
 		cmocka_unit_test(keys_are_in_no_core_dump_and_gone_when_freed),
 		cmocka_unit_test(no_digest_leaves_its_key_anywhere),
+		cmocka_unit_test(no_helper_leaves_its_key_anywhere),
 		cmocka_unit_test(refused_keys_leave_nothing),
 		cmocka_unit_test(equal_sees_every_byte),
 		cmocka_unit_test(impossible_room_is_refused),
