@@ -183,14 +183,19 @@ void ti_journal_copy(const struct ti_journal *j, const struct ti_journal_entry *
 bool ti_journal_make_room(struct ti_journal *j, uint32_t blocks);
 
 /**
- * Put a block into the journal, in a new entry.  There is a free one.  The cursor moves.  Not
- * @publish: if the process is killed before ti_journal_publish(), a successor finds neither it nor
- * those behind it in its section.
+ * Put a block into the journal, in a new entry.  There is a free one.  The cursor moves.  Returns
+ * where the block is now, from which its tag is made: what is hashed is what is written.  The entry
+ * then gets the tag and is published, before anything else happens.
  */
-void ti_journal_insert(struct ti_journal *j, uint64_t block, struct ti_iov_cursor *data,
-		       bool publish);
+uint8_t *ti_journal_insert(struct ti_journal *j, uint64_t block, struct ti_iov_cursor *data);
 
-/** Publish the newest entry of the block. */
+/** The tag of the newest entry of the block. */
+void ti_journal_tag(struct ti_journal *j, uint64_t block, const uint8_t *tag);
+
+/**
+ * Publish the newest entry of the block.  If the process is killed before, a successor finds
+ * neither it nor those behind it in its section.
+ */
 void ti_journal_publish(struct ti_journal *j, uint64_t block);
 
 /** Entry @n of section @i is used by @block: into the table, older ones are superseded. */

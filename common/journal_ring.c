@@ -162,6 +162,14 @@ bool ti_journal_make_room(struct ti_journal *j, uint32_t blocks)
 	return true;
 }
 
+void ti_journal_tag(struct ti_journal *j, uint64_t block, const uint8_t *tag)
+{
+	const struct ti_journal_entry *e = ti_journal_find(j, block);
+	uint8_t *bytes = entry_bytes(j, section_of(j, e), number_of(j, e));
+
+	memcpy(bytes + ti_journal_entry_tag_offset(j->geo), tag, j->geo->tag_size);
+}
+
 void ti_journal_publish(struct ti_journal *j, uint64_t block)
 {
 	const struct ti_journal_entry *e = ti_journal_find(j, block);
@@ -172,15 +180,11 @@ void ti_journal_publish(struct ti_journal *j, uint64_t block)
 	ti_store_put((uint64_t *)(void *)bytes, htole64(block * j->geo->sectors_per_block));
 }
 
-void ti_journal_insert(struct ti_journal *j, uint64_t block, struct ti_iov_cursor *data,
-		       bool publish)
+uint8_t *ti_journal_insert(struct ti_journal *j, uint64_t block, struct ti_iov_cursor *data)
 {
 	const struct ti_geometry *geo = j->geo;
-	uint64_t sector = block * geo->sectors_per_block;
 	uint32_t i, n;
 	uint8_t *bytes, *place;
-	struct iovec piece;
-	struct ti_iov_cursor cursor;
 
 	if (j->filled == 0 || j->fill == j->section_entries)
 		ti_journal_open_section(j);
@@ -194,14 +198,8 @@ void ti_journal_insert(struct ti_journal *j, uint64_t block, struct ti_iov_curso
 		memcpy(bytes + ti_journal_last_bytes_offset(s),
 		       place + s * TI_SECTOR_BYTES + TI_JOURNAL_COMMIT_ID_OFFSET,
 		       sizeof(struct ti_le64));
-	/* From the journal's own copy: what is hashed is what is written. */
-	piece.iov_base = place;
-	piece.iov_len = geo->block_size;
-	cursor = ti_iov_cursor(&piece, 1);
-	ti_hash_blocks(&j->lun->hash, sector, &cursor, 1, bytes + ti_journal_entry_tag_offset(geo));
-	if (publish)
-		ti_journal_publish(j, block);
 	j->insertions++;
+	return place;
 }
 
 void ti_journal_release(struct ti_journal *j, uint32_t count)

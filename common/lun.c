@@ -470,6 +470,8 @@ void ti_lun_get_stats(const struct ti_lun *lun, struct ti_lun_stats *stats)
 		stats->flush_latency[dev] = lun->flusher.watch[dev].latency;
 	}
 	stats->locked_memory = lun->locked_memory;
+	stats->hash_helpers = ti_hash_crew_threads(lun->crew);
+	stats->hash_pieces = ti_hash_crew_stats(lun->crew);
 	stats->recalculating = lun->recalc.active;
 	stats->recalc_sector = lun->recalc.active ? lun->recalc.sector : lun->geo.provided_sectors;
 	stats->recalc_end = lun->geo.provided_sectors;

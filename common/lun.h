@@ -37,6 +37,7 @@
 #include "error.h"
 #include "event.h"
 #include "geometry.h"
+#include "hash_crew.h"
 #include "latency.h"
 #include "log.h"
 #include "scrub_report.h"
@@ -54,6 +55,7 @@ struct ti_lun_options {
 	enum ti_mode mode;
 	const char *hash; /* its name; NULL: "crc32c".  The superblock does not tell. */
 	const struct ti_secret *hash_key; /* of a keyed digest, else NULL; used in the open only */
+	struct ti_hash_crew_options crew; /* helper threads for slow digests; zeros: none */
 	struct ti_seal_options seal; /* journal_mac, journal_crypt; their keys: in the open only */
 	uint64_t start_sector;	     /* of the superblock on the metadata device */
 	uint32_t buffer_sectors;     /* dm-integrity's option, part of its fit test; 0: 128 */
@@ -166,6 +168,9 @@ struct ti_lun_stats {
 	uint64_t io_errors[TI_DEVICES];
 	int flush_failed[TI_DEVICES]; /* errno of the first flush that failed; 0: none has */
 	bool locked_memory;	      /* the pools are locked in memory */
+
+	struct ti_io_threads hash_helpers; /* none: it needs none, or could not have any */
+	struct ti_hash_crew_stats hash_pieces;
 
 	/* How long flushes took, and what a FLUSH waits for: a round, or a commit. */
 	struct ti_latency flush_latency[TI_DEVICES], round_latency;

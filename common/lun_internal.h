@@ -18,6 +18,7 @@
 
 #include "flush.h"
 #include "hash.h"
+#include "hash_crew.h"
 #include "iov.h"
 #include "lun.h"
 #include "range_lock.h"
@@ -155,7 +156,8 @@ struct ti_lun {
 	struct ti_superblock sb;
 	struct ti_geometry geo;
 	struct ti_hash hash;
-	struct ti_seal *seal; /* NULL: neither journal_mac nor journal_crypt */
+	struct ti_hash_crew *crew; /* NULL: the thread that is inside makes all tags itself */
+	struct ti_seal *seal;	   /* NULL: neither journal_mac nor journal_crypt */
 	struct ti_tag_cache *cache;
 	struct ti_tag_store *store; /* the cache's memory, if it is to outlive us */
 	char *store_path;	    /* its name; NULL: nothing is to outlive us */
@@ -217,6 +219,16 @@ static inline uint32_t ti_slot_blocks(const struct ti_slot *slot)
 static inline enum ti_pass ti_slot_pass(const struct ti_slot *slot)
 {
 	return ti_ops[slot->req->op].pass[slot->pass];
+}
+
+/** ti_hash_blocks() by the LUN's digest, with its crew's help if that pays. */
+static inline void ti_lun_hash(struct ti_lun *lun, uint64_t sector, struct ti_iov_cursor *data,
+			       size_t n, uint8_t *tags)
+{
+	if (ti_hash_crew_shares(lun->crew, n))
+		ti_hash_crew_blocks(lun->crew, sector, data, n, tags);
+	else
+		ti_hash_blocks(&lun->hash, sector, data, n, tags);
 }
 
 /** One of the things that the slot waits for has come. */

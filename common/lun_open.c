@@ -121,6 +121,20 @@ static int open_hash(struct ti_lun *lun, const char *name, const struct ti_secre
 			       lun->sb.flags & TI_SB_FIXED_HMAC ? lun->sb.salt : NULL, error);
 }
 
+/* A LUN that is slower is better than none. */
+static void open_crew(struct ti_lun *lun, const struct ti_lun_options *o)
+{
+	int err = ti_hash_crew_open(&o->crew, &lun->hash, o->hash_key,
+				    lun->sb.flags & TI_SB_FIXED_HMAC ? lun->sb.salt : NULL,
+				    &lun->locked_memory, &lun->crew);
+
+	if (err != 0)
+		ti_log(&lun->log, TI_LOG_WARN,
+		       "there are no helper threads for the digest: large requests take longer "
+		       "hash=%s error=%s",
+		       lun->hash.ops->name, strerror(-err));
+}
+
 /* Somebody asks for new tags: the caller, or the superblock. */
 static int check_recalculate(const struct ti_lun *lun, const struct ti_lun_options *o,
 			     struct ti_error *error)
@@ -379,6 +393,7 @@ static int open_layout(struct ti_lun *lun, const struct ti_lun_options *o, struc
 /* @clean: nothing that the tag store holds is missing on the devices. */
 static void release(struct ti_lun *lun, bool clean)
 {
+	ti_hash_crew_close(lun->crew);
 	ti_scrub_free(lun);
 	ti_recalc_free(lun);
 	if (lun->policy->close != NULL)
@@ -516,6 +531,8 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 		err = open_memory(lun, o, error);
 	if (err == 0)
 		err = ti_scrub_open(lun, error);
+	if (err == 0)
+		open_crew(lun, o);
 	ti_flusher_init(&lun->flusher, queue, lun->cache, clock, lun->read_only, flush_failed, lun);
 	if (err == 0)
 		err = check_left_behind(lun, error);

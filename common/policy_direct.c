@@ -50,7 +50,7 @@ static void verify(struct ti_slot *slot)
 	uint8_t stored[TI_MAX_TAG_SIZE];
 
 	if (blocks > 0) {
-		ti_hash_blocks(&lun->hash, slot->sector, &data, blocks, slot->tags);
+		ti_lun_hash(lun, slot->sector, &data, blocks, slot->tags);
 		bad = ti_tag_cache_compare(&slot->pin, slot->tags, size, blocks, &first);
 	}
 	if (bad > 0 || missing < unread)
@@ -136,12 +136,13 @@ void ti_write_to_device(struct ti_slot *slot)
 {
 	struct ti_lun *lun = slot->lun;
 	struct ti_iov_cursor data = ti_iov_cursor(slot->iov, slot->iov_count);
+	uint32_t blocks = ti_slot_blocks(slot);
 
-	if (ti_part_is_uniform(slot))
-		ti_hash_same(&lun->hash, slot->sector, slot->bounce, ti_slot_blocks(slot),
-			     slot->tags);
+	/* A block that is the same over and over stays in the processor's cache. */
+	if (ti_part_is_uniform(slot) && !ti_hash_crew_shares(lun->crew, blocks))
+		ti_hash_same(&lun->hash, slot->sector, slot->bounce, blocks, slot->tags);
 	else
-		ti_hash_blocks(&lun->hash, slot->sector, &data, ti_slot_blocks(slot), slot->tags);
+		ti_lun_hash(lun, slot->sector, &data, blocks, slot->tags);
 	slot->step = write_done;
 	slot->pending = 1; /* until both have been started */
 	ti_part_transfer(slot, TI_IO_WRITE);

@@ -65,13 +65,60 @@ static void begin_read(struct ti_slot *slot)
 		ti_read_from_device(slot);
 }
 
+/* The part's @n-th block; the piece of memory that it is in now, at @piece or added to the one
+ * before it. */
+static unsigned put(struct ti_slot *slot, uint32_t n, unsigned pieces)
+{
+	struct ti_journal *j = journal(slot);
+	size_t block_size = slot->lun->geo.block_size;
+	struct iovec *next = &slot->iov_room[pieces];
+	struct ti_iov_cursor same;
+	uint8_t *place;
+
+	if (ti_ops[slot->req->op].repeats) {
+		same = ti_part_same(slot, n);
+		place = ti_journal_insert(j, first_block(slot) + n, &same);
+	} else {
+		place = ti_journal_insert(j, first_block(slot) + n, &slot->cursor);
+	}
+	if (pieces > 0 && place == (uint8_t *)next[-1].iov_base + next[-1].iov_len) {
+		next[-1].iov_len += block_size;
+		return pieces;
+	}
+	*next = (struct iovec){ .iov_base = place, .iov_len = block_size };
+	return pieces + 1;
+}
+
+/*
+ * Put the part's blocks from the @n-th on into the journal, at most @most: first all bytes, then
+ * all tags, made from the journal's own copy, then they are published.  Returns how many.
+ */
+static uint32_t put_some(struct ti_slot *slot, uint32_t n, uint32_t most, bool together)
+{
+	struct ti_lun *lun = slot->lun;
+	uint64_t first = first_block(slot) + n;
+	struct ti_iov_cursor bytes;
+	unsigned pieces = 0;
+	uint32_t count = 0;
+
+	while (count < most && pieces < TI_PART_IOVS)
+		pieces = put(slot, n + count++, pieces);
+	bytes = ti_iov_cursor(slot->iov_room, pieces);
+	ti_lun_hash(lun, first * lun->geo.sectors_per_block, &bytes, count, slot->tags);
+	for (uint32_t i = 0; i < count; i++) {
+		ti_journal_tag(lun->journal, first + i, slot->tags + i * lun->geo.tag_size);
+		if (!together || n + i > 0)
+			ti_journal_publish(lun->journal, first + i);
+	}
+	return count;
+}
+
 static void insert(struct ti_slot *slot)
 {
 	struct ti_journal *j = journal(slot);
-	const struct ti_request *req = slot->req;
 	uint64_t entries = ti_journal_free_entries(j);
-	bool together = req->flags & TI_REQ_ATOMIC;
-	uint32_t blocks = ti_slot_blocks(slot);
+	bool together = slot->req->flags & TI_REQ_ATOMIC;
+	uint32_t blocks = ti_slot_blocks(slot), batch = 1;
 
 	if (entries == 0 || (together && !ti_journal_make_room(j, blocks))) {
 		ti_journal_want(j, slot);
@@ -80,16 +127,11 @@ static void insert(struct ti_slot *slot)
 	if (!together && blocks > entries)
 		blocks = (uint32_t)entries;
 	slot->sectors = blocks * slot->lun->geo.sectors_per_block;
-	for (uint32_t n = 0; n < blocks; n++) {
-		if (ti_ops[req->op].repeats) {
-			struct ti_iov_cursor same = ti_part_same(slot, n);
-
-			ti_journal_insert(j, first_block(slot) + n, &same, true);
-		} else {
-			ti_journal_insert(j, first_block(slot) + n, &slot->cursor,
-					  !together || n > 0);
-		}
-	}
+	/* One by one, a block is hashed while it is in the processor's cache. */
+	if (ti_hash_crew_shares(slot->lun->crew, blocks))
+		batch = blocks;
+	for (uint32_t n = 0; n < blocks;)
+		n += put_some(slot, n, blocks - n < batch ? blocks - n : batch, together);
 	/* The first entry last: a kill leaves all of them or none. */
 	if (together)
 		ti_journal_publish(j, first_block(slot));

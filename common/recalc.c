@@ -221,7 +221,7 @@ static void settle_piece(struct ti_recalc *r)
 	struct ti_iov_cursor cursor = ti_iov_cursor(&r->iov, 1);
 	size_t blocks = (size_t)(r->piece_sectors / lun->geo.sectors_per_block);
 
-	ti_hash_blocks(&lun->hash, r->sector, &cursor, blocks, r->tags);
+	ti_lun_hash(lun, r->sector, &cursor, blocks, r->tags);
 	if (r->trusted) {
 		verify(r, blocks);
 		return;

@@ -209,7 +209,7 @@ void ti_scrub_judge(struct ti_scrub *s)
 		unreadable(s);
 		return;
 	}
-	ti_hash_blocks(&lun->hash, s->report.sector, &cursor, blocks, s->tags);
+	ti_lun_hash(lun, s->report.sector, &cursor, blocks, s->tags);
 	if (!ti_secret_equal(medium_tag(s, 0), s->tags, blocks * lun->geo.tag_size))
 		while (n < blocks && (is_skipped(s, n) || matches_medium(s, n)))
 			n++;

@@ -700,11 +700,27 @@ static void successor_finds(struct victim *v, uint32_t first, uint32_t count, ui
 	v->looks++;
 }
 
+static void rest(void *ctx, struct ti_hash_crew *crew)
+{
+	(void)ctx;
+	(void)crew;
+}
+
+static const struct ti_hash_crew_script resting = { .chance = rest };
+
 /* The ring has made laps, so that the section that is opened held other blocks; and there is an
  * acknowledged version that no commit has tried to write. */
-static struct sim_lun *before_the_kill(void)
+static struct sim_lun *before_the_kill(bool helpers)
 {
 	struct sim_lun *l = with_store(4, 50);
+
+	if (helpers) {
+		l->options.crew = (struct ti_hash_crew_options){
+			.helpers = 1, .piece_bytes = 512, .share_bytes = 1024, .script = &resting
+		};
+		assert_int_equal(sim_lun_close(l), 0);
+		assert_int_equal(sim_lun_open(l), 0);
+	}
 
 	for (uint32_t lap = 0; lap < 6; lap++) {
 		sim_ok(l, sim_write(l, 100, 16, 50 + lap));
@@ -718,9 +734,9 @@ static struct sim_lun *before_the_kill(void)
 }
 
 /* Overwrite blocks 10 and 11, the second of them in a new section; never returns. */
-static void be_the_victim(unsigned flags)
+static void be_the_victim(unsigned flags, bool helpers)
 {
-	struct sim_lun *l = before_the_kill();
+	struct sim_lun *l = before_the_kill(helpers);
 	struct sim_req *r = sim_prepare(l, TI_REQ_WRITE, 10, 2, 2);
 
 	r->req.flags = flags;
@@ -732,10 +748,10 @@ static void be_the_victim(unsigned flags)
 	_exit(r->back && r->req.result.err == 0 ? 0 : 2);
 }
 
-static void kill_at_every_instruction(unsigned flags, bool whole)
+static void kill_at_every_instruction(unsigned flags, bool whole, bool helpers)
 {
 	/* Everything is the same each time: the devices are those of the child. */
-	struct victim v = { .l = before_the_kill() };
+	struct victim v = { .l = before_the_kill(helpers) };
 	pid_t child;
 	int status;
 
@@ -744,7 +760,7 @@ static void kill_at_every_instruction(unsigned flags, bool whole)
 	child = fork();
 	assert_true(child >= 0);
 	if (child == 0)
-		be_the_victim(flags);
+		be_the_victim(flags, helpers);
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_true(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
 	map_ring(&v);
@@ -774,13 +790,26 @@ static void kill_at_every_instruction(unsigned flags, bool whole)
 static void write_killed_anywhere_is_whole_or_not_there(void **state)
 {
 	(void)state;
-	kill_at_every_instruction(0, false);
+	kill_at_every_instruction(0, false, false);
+}
+
+/* All blocks are in the ring before the first tag is. */
+static void shared_write_killed_anywhere_is_whole_or_not_there(void **state)
+{
+	(void)state;
+	kill_at_every_instruction(0, false, true);
 }
 
 static void atomic_write_killed_anywhere_is_whole_or_not_there(void **state)
 {
 	(void)state;
-	kill_at_every_instruction(TI_REQ_ATOMIC, true);
+	kill_at_every_instruction(TI_REQ_ATOMIC, true, false);
+}
+
+static void shared_atomic_write_killed_anywhere_is_whole_or_not_there(void **state)
+{
+	(void)state;
+	kill_at_every_instruction(TI_REQ_ATOMIC, true, true);
 }
 
 /* --- a file with anything in it --- */
@@ -986,7 +1015,9 @@ int main(void)
 		cmocka_unit_test(file_is_for_its_owner_only_and_no_link_is_followed),
 		cmocka_unit_test(spoilt_file_does_no_harm),
 		cmocka_unit_test(write_killed_anywhere_is_whole_or_not_there),
+		cmocka_unit_test(shared_write_killed_anywhere_is_whole_or_not_there),
 		cmocka_unit_test(atomic_write_killed_anywhere_is_whole_or_not_there),
+		cmocka_unit_test(shared_atomic_write_killed_anywhere_is_whole_or_not_there),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);

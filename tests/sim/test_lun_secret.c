@@ -23,6 +23,7 @@ static const char *const ciphers[] = { NULL, "ctr-aes", "chacha20", "cbc-aes", "
 
 #define CIPHERS	   (sizeof(ciphers) / sizeof(ciphers[0]))
 #define HASH_FIRST 5
+#define HELPERS	   2U
 
 /* In place of the C library's: the one after the next so many fails, if this is not 0. */
 static unsigned locks_until_failure;
@@ -35,6 +36,15 @@ int mlock(const void *address, size_t len)
 	}
 	return (int)syscall(SYS_mlock, address, len);
 }
+
+static void rest(void *ctx, struct ti_hash_crew *crew)
+{
+	(void)ctx;
+	(void)crew;
+}
+
+/* Helpers that do nothing but have the key. */
+static const struct ti_hash_crew_script resting = { .chance = rest };
 
 struct keyed {
 	struct sim_sealed w;
@@ -67,6 +77,7 @@ static struct keyed make(const char *crypt, const char *hash)
 	l->options.cache_bytes = 1; /* the least, for it is searched again and again */
 	l->options.queue_depth = 4;
 	l->options.bounce_buffers = 1;
+	l->options.crew = (struct ti_hash_crew_options){ .helpers = HELPERS, .script = &resting };
 	k.ours = memory_not_dumped();
 	assert_int_not_equal(k.ours, 0);
 	assert_true(keys_found(false) > 0);
@@ -188,6 +199,25 @@ static void open_without_memory_leaves_no_key(void **state)
 	}
 }
 
+/* One page for each. */
+static void helpers_keep_their_keys_where_the_lun_does(void **state)
+{
+	struct keyed k = make(NULL, "hmac-sha512");
+	size_t with;
+
+	(void)state;
+	assert_int_equal(sim_lun_open(k.w.l), 0);
+	with = memory_not_dumped();
+	assert_int_equal(sim_lun_close(k.w.l), 0);
+	nothing_is_left(&k);
+	k.w.l->options.crew.helpers = 0;
+	assert_int_equal(sim_lun_open(k.w.l), 0);
+	assert_int_equal(with - memory_not_dumped(), HELPERS * (size_t)sysconf(_SC_PAGESIZE));
+	assert_int_equal(sim_lun_close(k.w.l), 0);
+	nothing_is_left(&k);
+	drop(&k);
+}
+
 static void closed_lun_leaves_no_key(void **state)
 {
 	(void)state;
@@ -208,6 +238,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(open_that_is_refused_leaves_no_key),
 		cmocka_unit_test(open_without_memory_leaves_no_key),
+		cmocka_unit_test(helpers_keep_their_keys_where_the_lun_does),
 		cmocka_unit_test(closed_lun_leaves_no_key),
 	};
 

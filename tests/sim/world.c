@@ -548,6 +548,7 @@ struct ti_lun_options world_lun_options(const struct world *w, const struct worl
 	};
 
 	world_seal_options(shape, w->keys, &options);
+	world_crew_options(&w->crew, shape, &options.crew);
 	return options;
 }
 
@@ -899,6 +900,7 @@ static void make_devices(struct world *w)
 		.ctx = w,
 	});
 	w->keys = world_keys_new(s);
+	world_crew_begin(&w->crew, s);
 	world_format(w, &sb);
 }
 

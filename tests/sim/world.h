@@ -13,6 +13,7 @@
 #include "format.h"
 #include "lun.h"
 #include "sim_queue.h"
+#include "world_crew.h"
 #include "world_faults.h"
 #include "world_model.h"
 #include "world_schedule.h"
@@ -67,6 +68,7 @@ struct world {
 	uint64_t unread; /* recalc_unreadable, when last looked at */
 	struct op op[MAX_IN_FLIGHT];
 	unsigned in_flight;
+	struct world_crew crew;
 	struct world_keys *keys; /* NULL: no key, no seal */
 	bool reads_and_writes;	 /* a compound command has failed since the open, in either part */
 

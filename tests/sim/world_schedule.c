@@ -166,6 +166,7 @@ void schedule_make(struct schedule *s, uint64_t seed, unsigned steps, char mode)
 		/* An encrypted journal and a bitmap do not go together. */
 		s->shape.crypt = s->shape.mode != 'B' ? (uint32_t)(seed / 60 % 4) : 0;
 	}
+	s->shape.helpers = (uint32_t)(seed / 3 % 3);
 	switches = sim_chance(&r, 35);
 	for (unsigned i = 0; i < steps; i++) {
 		struct step *step = &s->step[i];

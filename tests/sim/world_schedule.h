@@ -75,6 +75,7 @@ const struct world_mode *world_mode_find(char letter);
 	F(hash)	    /* 0: crc32c; else one of world_seal.c */                                      \
 	F(mac)	    /* journal_mac */                                                              \
 	F(crypt)    /* journal_crypt: 0: none; else one of world_seal.c */                         \
+	F(helpers)  /* for the digest; 0: none */                                                  \
 	F(discards) /* 0: there are none; 1: the data device cannot; 2: it forgets */              \
 	F(scrub)    /* one runs all the time, one after the other */                               \
 	F(looks)    /* crash states per look */

@@ -103,6 +103,7 @@ struct fixture {
 	uint8_t *buffers;
 	const char *crypt; /* journal_crypt, which goes with a journal_mac; NULL: neither */
 	bool discards;
+	unsigned helpers; /* for the digest, of requests from 16 KiB on */
 };
 
 static void make_file(char *name, off_t size)
@@ -124,12 +125,15 @@ static void open_engine(struct fixture *f, enum ti_backend backend, enum ti_mode
 					.backend = backend };
 	struct ti_format_options format = { .hash = ti_hash_find(hash), .fill = TI_FORMAT_WIPE };
 	/* A small cache and a short commit time: lines come and go, and ticks find work. */
-	struct ti_lun_options options = { .mode = mode,
-					  .cache_bytes = 256U << 10,
-					  .commit_time_ms = 2,
-					  .hash = hash,
-					  .allow_discards = f->discards,
-					  .store_path = f->store };
+	struct ti_lun_options options = {
+		.mode = mode,
+		.cache_bytes = 256U << 10,
+		.commit_time_ms = 2,
+		.hash = hash,
+		.allow_discards = f->discards,
+		.store_path = f->store,
+		.crew = { .helpers = f->helpers, .piece_bytes = 4096, .share_bytes = 16384 }
+	};
 	static const struct ti_log quiet;
 	static const struct ti_progress unseen;
 	struct ti_format_plan plan;
@@ -345,6 +349,27 @@ static void no_digest_allocates(void **state)
 		count_allocations(TI_BACKEND_AUTO, TI_MODE_DIRECT, names[i], REQUESTS / 25);
 }
 
+static void helpers_for_the_digest_allocate_nothing(void **state)
+{
+	static const struct {
+		const char *hash;
+		enum ti_mode mode;
+	} cases[] = { { "hmac(sha256)", TI_MODE_DIRECT },
+		      { "sha512", TI_MODE_JOURNAL },
+		      { "hmac(blake2b-256)", TI_MODE_DIRECT } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct fixture f = { .helpers = 2 };
+		struct ti_lun_stats stats =
+			count_in(&f, TI_BACKEND_AUTO, cases[i].mode, cases[i].hash, REQUESTS / 25);
+
+		assert_int_equal(stats.hash_helpers.count, 2);
+		assert_int_equal(stats.hash_helpers.locked_stacks, 2);
+		assert_true(stats.hash_pieces.helped > 0);
+	}
+}
+
 static void discards_allocate_nothing(void **state)
 {
 	static const enum ti_mode modes[] = { TI_MODE_DIRECT, TI_MODE_JOURNAL, TI_MODE_BITMAP };
@@ -379,6 +404,7 @@ int main(void)
 		cmocka_unit_test(uring_requests_allocate_nothing),
 		cmocka_unit_test(thread_pool_requests_allocate_nothing),
 		cmocka_unit_test(no_digest_allocates),
+		cmocka_unit_test(helpers_for_the_digest_allocate_nothing),
 		cmocka_unit_test(sealed_journals_allocate_nothing),
 		cmocka_unit_test(discards_allocate_nothing),
 	};
