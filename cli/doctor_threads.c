@@ -6,8 +6,9 @@
  *
  * The kernel shows PR_SET_IO_FLUSHER of other processes' threads only as two of the flags in
  * /proc/PID/task/TID/stat.  Ours are known by name: "ti-uioN" completes the LUN behind /dev/uioN,
- * "ti-io-N" are the thread pool's.  "cmdproc-uioN" is the runner's own, which we make a flusher at
- * its first command.  io_uring's workers are called "iou-wrk-" and the thread that they work for.
+ * "ti-io-N" are the thread pool's, "ti-hash-N" help a LUN with its digest.  "cmdproc-uioN" is the
+ * runner's own, which we make a flusher at its first command.  io_uring's workers are called
+ * "iou-wrk-" and the thread that they work for.
  */
 #include "doctor.h"
 
@@ -103,7 +104,8 @@ static bool is_ours(const struct threads *list, const struct thread *thread)
 	char name[40];
 	long tid;
 
-	if (begins(thread->name, "ti-uio") || begins(thread->name, "ti-io-"))
+	if (begins(thread->name, "ti-uio") || begins(thread->name, "ti-io-") ||
+	    begins(thread->name, "ti-hash-"))
 		return true;
 	if (begins(thread->name, COMMAND)) {
 		snprintf(name, sizeof(name), "ti-%s", thread->name + strlen(COMMAND));

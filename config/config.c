@@ -41,6 +41,7 @@ static const char description[] =
 	"  legacy_recalculate=1   also with keyed tags, which the kernel refuses without it (0)\n"
 	"  recalculate_rate=MIB   per second at most, when tags are made anew (no limit)\n"
 	"  allow_discards=1       serve UNMAP, and read what was discarded (0)\n"
+	"  hash_helpers=auto|N    threads that help with large requests, 0 to 8 (auto)\n"
 	"  buffer_sectors=N       as dm-integrity's option of that name (128)\n"
 	"  backend=auto|uring|threads  how the devices are driven (auto)\n"
 	"  tcmur_cmd_time_out=S   tcmu-runner's own: log commands that take longer\n"
@@ -357,6 +358,7 @@ static void start(struct ti_config_load *load)
 {
 	*load->out = (struct ti_config){ .mode = TI_MODE_JOURNAL,
 					 .backend = TI_BACKEND_AUTO,
+					 .hash_helpers = TI_CONFIG_AUTO,
 					 .hash = ti_hash_crc32c.name };
 	if (load->trace)
 		*load->trace = (struct ti_config_trace){ 0 };
@@ -418,7 +420,7 @@ bool ti_config_equal(const struct ti_config *a, const struct ti_config *b)
 	       a->sectors_per_bit == b->sectors_per_bit && a->recalculate == b->recalculate &&
 	       a->legacy_recalculate == b->legacy_recalculate &&
 	       a->allow_discards == b->allow_discards &&
-	       a->recalculate_rate == b->recalculate_rate &&
+	       a->recalculate_rate == b->recalculate_rate && a->hash_helpers == b->hash_helpers &&
 	       a->journal_watermark == b->journal_watermark;
 }
 
@@ -434,6 +436,9 @@ void ti_config_options(const struct ti_config *config, struct ti_pair_options *p
 	*lun = (struct ti_lun_options){
 		.mode = config->mode,
 		.hash = config->hash,
+		.crew.helpers = config->hash_helpers == TI_CONFIG_AUTO
+					? ti_hash_crew_suits()
+					: (unsigned)config->hash_helpers,
 		.seal = { .mac = config->journal_mac, .crypt = config->journal_crypt },
 		.start_sector = config->start_sectors,
 		.buffer_sectors = (uint32_t)config->buffer_sectors,

@@ -51,6 +51,9 @@
 #define TI_DEFAULTS_FILE "/etc/tcmu/integrity.conf"
 
 /** What was parsed.  Numbers are 0 where nobody says anything: the engine's default. */
+/** Of a number that may also be left to us. */
+#define TI_CONFIG_AUTO (-1)
+
 struct ti_config {
 	char text[TI_CONFIG_MAX + 1]; /* the config string as it was given */
 	char data_path[TI_CONFIG_MAX + 1];
@@ -75,6 +78,7 @@ struct ti_config {
 	uint64_t legacy_recalculate; /* 1: with keyed tags, too */
 	uint64_t allow_discards;     /* 1: discards are served */
 	uint64_t recalculate_rate;   /* MiB/s */
+	int hash_helpers;	     /* threads; TI_CONFIG_AUTO: as many as suit the machine */
 	uint64_t runner_time_out_s;  /* tcmu-runner's own key; accepted and not used */
 };
 

@@ -20,6 +20,20 @@ static const struct ti_config_word backends[] = {
 	{ NULL, 0 },
 };
 
+static const struct ti_config_word helpers[] = {
+	{ "auto", TI_CONFIG_AUTO },
+	{ "0", 0 },
+	{ "1", 1 },
+	{ "2", 2 },
+	{ "3", 3 },
+	{ "4", 4 },
+	{ "5", 5 },
+	{ "6", 6 },
+	{ "7", 7 },
+	{ "8", 8 },
+	{ NULL, 0 },
+};
+
 #define EVERYWHERE (TI_IN_DEFAULTS | TI_IN_PROFILE | TI_IN_STRING)
 /* What is a matter of one pair: see config.h. */
 #define PER_PAIR (TI_IN_PROFILE | TI_IN_STRING)
@@ -189,6 +203,19 @@ static const struct ti_config_key keys[] = {
 		.summary = "how the devices are driven",
 		.about = "uring: by io_uring, or the LUN does not open. threads: by a pool of "
 			 "threads. auto: io_uring, or threads where the kernel refuses io_uring.",
+	},
+	{
+		.name = "hash_helpers",
+		.kind = TI_KIND_WORD,
+		.where = EVERYWHERE,
+		AT(hash_helpers),
+		.words = helpers,
+		.preset = "auto",
+		.summary = "threads that help with large requests",
+		.about = "Where hash is a slow digest, so many threads of the LUN's own make some "
+			 "of the tags of requests that take one thread 150 us or longer, from 64 "
+			 "KiB on. auto: one less than there are processors, at most 3. crc32c, "
+			 "crc32 and xxhash64 never have any.",
 	},
 	{
 		.name = "journal_integrity",

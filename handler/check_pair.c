@@ -31,6 +31,7 @@ int ti_check_pair(const struct ti_config *config, struct ti_error *error)
 	options.queue_depth = QUEUE_DEPTH;
 	options.max_part_bytes = PART_BYTES;
 	options.bounce_buffers = 1;
+	options.crew.helpers = 0;
 	/* Nothing is replayed, nor is there a need for the journal's memory. */
 	if (options.mode != TI_MODE_RECOVERY)
 		options.mode = TI_MODE_DIRECT;

@@ -52,17 +52,16 @@ static void close_contexts(struct ti_disk *disk)
 	ti_memory_put(disk->contexts, disk->contexts_bytes);
 }
 
-/* The threads of the pool, where there is one. */
-static void log_pool(struct ti_disk *disk)
+/* Threads that the LUN has besides its own, if there are any. */
+static void log_threads(struct ti_disk *disk, const char *kind, const struct ti_io_threads *t)
 {
-	const struct ti_io_threads *t = &disk->queue->threads;
 	bool all = t->io_flushers == t->count && t->locked_stacks == t->count;
 
 	if (t->count == 0)
 		return;
 	ti_say(disk->dev, all ? TI_LOG_INFO : TI_LOG_WARN,
-	       "io_flusher=%s thread=pool threads=%u io_flushers=%u locked_stacks=%u%s",
-	       t->io_flushers == t->count ? "yes" : "no", t->count, t->io_flushers,
+	       "io_flusher=%s thread=%s threads=%u io_flushers=%u locked_stacks=%u%s",
+	       t->io_flushers == t->count ? "yes" : "no", kind, t->count, t->io_flushers,
 	       t->locked_stacks, all ? "" : ": do not swap to this LUN");
 }
 
@@ -79,7 +78,8 @@ static void log_open(struct ti_disk *disk)
 	       disk->facts.integrity_block, disk->queue->ops->name,
 	       stats.locked_memory && disk->locked_memory && !disk->queue->unlocked_memory ? "yes"
 											   : "no");
-	log_pool(disk);
+	log_threads(disk, "pool", &disk->queue->threads);
+	log_threads(disk, "hash", &stats.hash_helpers);
 }
 
 void ti_disk_start(struct ti_disk *disk)
@@ -265,6 +265,12 @@ int ti_disk_close(struct ti_disk *disk)
 	       " flush_rounds=%" PRIu64 " mismatches=%" PRIu64 " bounced=%" PRIu64,
 	       stats.reads, stats.writes, stats.flushes, stats.flush_rounds, stats.mismatches,
 	       stats.bounced_parts);
+	if (stats.hash_helpers.count)
+		ti_say(disk->dev, TI_LOG_INFO,
+		       "hash_helpers=%u from_bytes=%zu pieces_helped=%" PRIu64
+		       " pieces_repeated=%" PRIu64,
+		       stats.hash_helpers.count, stats.hash_pieces.share_bytes,
+		       stats.hash_pieces.helped, stats.hash_pieces.repeated);
 	ti_select_close(&disk->mode);
 	ti_pair_close(disk->queue);
 	close_contexts(disk);

@@ -23,7 +23,8 @@ HASHES = ["crc32c", "crc32", "xxhash64", "sha1", "sha256", "sha384", "sha512", "
 WORDS = {
     "mode": MODES, "backend": BACKENDS, "hash": HASHES, "block_size": ["512", "1024", "2048", "4096"],
     "format": ["true", "false"], "yes": ["true", "false"], "recalculate": ["0", "1"],
-    "legacy_recalculate": ["0", "1"], "allow_discards": ["0", "1"], "action": ["start", "stop"], "restart": ["true", "false"],
+    "legacy_recalculate": ["0", "1"], "allow_discards": ["0", "1"], "hash_helpers": ["auto", *map(str, range(9))],
+    "action": ["start", "stop"], "restart": ["true", "false"],
 }
 
 
@@ -195,6 +196,7 @@ def integrity_backstore(module: Any) -> Any:
                               recalculate_rate: Optional[str] = None, backend: Optional[str] = None,
                               tcmur_cmd_time_out: Optional[str] = None,
                               allow_discards: Optional[str] = None,
+                              hash_helpers: Optional[str] = None,
                               block_size: Optional[str] = None, format: Optional[str] = None,
                               yes: Optional[str] = None) -> Any:
             """
@@ -202,7 +204,7 @@ def integrity_backstore(module: Any) -> Any:
 
             The pair is named by data= and meta=, or by a profile, profile=NAME, or by
             a whole config string, cfgstring=. The other parameters from mode= to
-            allow_discards= are the keys of a config string: what they mean, and
+            hash_helpers= are the keys of a config string: what they mean, and
             what they are without being given, is said below, and by
             'tcmu-integrity config explain KEY'.
 
@@ -232,7 +234,8 @@ def integrity_backstore(module: Any) -> Any:
                     "bitmap_flush_interval": bitmap_flush_interval, "sectors_per_bit": sectors_per_bit,
                     "recalculate": recalculate, "legacy_recalculate": legacy_recalculate,
                     "recalculate_rate": recalculate_rate, "backend": backend,
-                    "tcmur_cmd_time_out": tcmur_cmd_time_out, "allow_discards": allow_discards}
+                    "tcmur_cmd_time_out": tcmur_cmd_time_out, "allow_discards": allow_discards,
+                    "hash_helpers": hash_helpers}
             named = [key for key, value in {"data": data, "meta": meta, "profile": profile, **rest}.items()
                      if value is not None]
             if cfgstring and named:

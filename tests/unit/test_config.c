@@ -57,6 +57,7 @@ static void two_devices_are_enough(void **state)
 	assert_int_equal(config.queue_depth, 0);
 	assert_int_equal(config.commit_time_ms, 0);
 	assert_int_equal(config.buffer_sectors, 0);
+	assert_int_equal(config.hash_helpers, TI_CONFIG_AUTO);
 }
 
 static void every_key_is_taken_in_any_order(void **state)
@@ -172,6 +173,9 @@ static void words_are_known_unknown_or_not_yet(void **state)
 	refused(SHORTEST ";backend=kernel", -EINVAL, "it can be: auto, uring, threads");
 	assert_int_equal(good(SHORTEST ";allow_discards=1").allow_discards, 1);
 	refused(SHORTEST ";allow_discards=2", -EINVAL, "from 0 to 1");
+	assert_int_equal(good(SHORTEST ";hash_helpers=8").hash_helpers, 8);
+	refused(SHORTEST ";hash_helpers=9", -EINVAL, "it can be: auto, 0, 1, 2");
+	refused(SHORTEST ";hash_helpers=-1", -EINVAL, "it can be: auto, 0, 1, 2");
 	refused(SHORTEST ";journal_watermark=0", -EINVAL, "from 1 to 99");
 	refused(SHORTEST ";journal_watermark=100", -EINVAL, "from 1 to 99");
 	refused("integrity/profile=no-such-profile", -ENOENT, "cannot be read");
@@ -215,6 +219,7 @@ static void two_strings_for_one_lun_are_equal(void **state)
 		SHORTEST ";mode=direct",	SHORTEST ";journal_watermark=9",
 		SHORTEST ";recalculate=1",	SHORTEST ";bitmap_flush_interval=9",
 		SHORTEST ";sectors_per_bit=8",	SHORTEST ";recalculate_rate=8",
+		SHORTEST ";hash_helpers=0",
 	};
 	struct ti_config a = good(SHORTEST);
 	struct ti_config b = good("integrity//dev/a;mode=journal;tcmur_cmd_time_out=7;meta=/dev/b");
@@ -250,7 +255,14 @@ static void options_reach_devices_and_engine(void **state)
 	assert_int_equal(lun.mode, TI_MODE_DIRECT);
 	assert_int_equal(lun.journal_watermark, 70);
 	assert_string_equal(lun.hash, "crc32c");
+	assert_int_equal(lun.crew.helpers, ti_hash_crew_suits());
 	assert_false(lun.read_only);
+	config = good(SHORTEST ";hash_helpers=0");
+	ti_config_options(&config, &pair, &lun);
+	assert_int_equal(lun.crew.helpers, 0);
+	config = good(SHORTEST ";hash_helpers=4");
+	ti_config_options(&config, &pair, &lun);
+	assert_int_equal(lun.crew.helpers, 4);
 }
 
 static void the_description_names_every_key_of_a_string(void **state)
