@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later
 # Copyright (c) 2026 The tcmu-integrity authors
 #
-# A LUN with keyed tags, its key named by a profile: it serves, the kernel reads the pair afterwards, forged blocks
+# A LUN with keyed tags and helper threads for them, its key named by a profile: it serves, the kernel reads the pair afterwards, forged blocks
 # are refused; and no byte of the key is in a core dump, in the memory of the process after close, in a log,
 # in configfs or on a command line.  The same with the key in the kernel's keyring.
 # lab: timeout=300
@@ -26,7 +26,7 @@ random_bytes "$data" $mib
 mkdir -p /etc/tcmu/integrity.d
 
 profile() {
-	printf '[lun]\ndata=%s\nmeta=%s\nhash=hmac-sha256\ncache_mb=1\nqueue_depth=16\n%s\n' "$data" "$meta" "$1" >/etc/tcmu/integrity.d/safe.conf
+	printf '[lun]\ndata=%s\nmeta=%s\nhash=hmac-sha256\nhash_helpers=2\ncache_mb=1\nqueue_depth=16\n%s\n' "$data" "$meta" "$1" >/etc/tcmu/integrity.d/safe.conf
 }
 
 # holds_key FILE…: prints those in which 8 bytes of the key stand, plain, as hex digits or under hmac's pads.
@@ -159,6 +159,8 @@ memory_of "$(runner_pid)" "$LAB_TMP/memory"
 assert_match "$(holds_state "$LAB_TMP/memory")" memory
 logout safe
 backstore_remove safe
+assert runner_log_has 'io_flusher=yes thread=hash threads=2 io_flushers=2 locked_stacks=2'
+assert runner_log_has 'hash_helpers=2 .*pieces_helped=[1-9]'
 memory_of "$(runner_pid)" "$LAB_TMP/memory"
 grep -aq 'hmac(sha256)' "$LAB_TMP/memory" || fail 'the memory of the runner was not read'
 nowhere 'memory after close' "$LAB_TMP/memory"
@@ -175,6 +177,7 @@ assert_fails dd if="$disk" of=/dev/null bs=512 count=1 skip=1000 iflag=direct >/
 dd if=/dev/zero of="$disk" bs=4k count=1 seek=125 oflag=direct conv=fsync status=none
 
 say "a core dump"
+read_all "$disk" "$LAB_TMP/read" $mib
 kill -ABRT "$(runner_pid)"
 wait_for 60 runner_is_gone
 rm -f "$LAB_TMP/runner.pid"
