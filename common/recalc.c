@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
 /* Copyright (c) 2026 The tcmu-integrity authors */
-/* See recalc.h.  recalc_save.c keeps the superblock up to date. */
+/* See recalc.h.  recalc_save.c keeps the superblock up to date, recalc_suspect.c tells what is bad
+ * from a device that does not answer. */
 #include "recalc.h"
 
 #include <assert.h>
@@ -144,26 +145,36 @@ static void tags_pinned(struct ti_tag_pin *pin)
 	arrived(pin->owner);
 }
 
-static void read_piece(struct ti_recalc *r)
+/* Read the piece's length from @sector on; @pending: what is waited for in all. */
+static void read_data(struct ti_recalc *r, uint64_t sector, unsigned pending)
 {
 	struct ti_lun *lun = r->lun;
-	const struct ti_geometry *geo = &lun->geo;
 	size_t len = (size_t)r->piece_sectors * TI_SECTOR_BYTES;
 
 	r->state = TI_RECALC_ON_DEVICE;
 	r->piece_began_ns = ti_clock_now(lun->clock);
 	r->submitted_before = lun->submitted;
-	r->pending = 2;
+	r->pending = pending;
 	r->iov = (struct iovec){ .iov_base = r->data, .iov_len = len };
 	r->io = (struct ti_io){ .op = TI_IO_READ,
 				.dev = TI_DATA,
-				.offset = r->sector * TI_SECTOR_BYTES,
+				.offset = sector * TI_SECTOR_BYTES,
 				.len = len,
 				.iov = &r->iov,
 				.iov_count = 1,
 				.done = data_read,
 				.owner = r };
 	ti_queue_submit(lun->queue, &r->io);
+}
+
+static void read_piece(struct ti_recalc *r)
+{
+	struct ti_lun *lun = r->lun;
+	const struct ti_geometry *geo = &lun->geo;
+	size_t len = (size_t)r->piece_sectors * TI_SECTOR_BYTES;
+
+	r->looking = false;
+	read_data(r, r->sector, 2);
 	r->pin.offset = r->sector / geo->sectors_per_block * geo->tag_size;
 	r->pin.len = len / geo->block_size * geo->tag_size;
 	r->pin.overwrite = !r->trusted;
@@ -254,13 +265,39 @@ static void rest(struct ti_recalc *r, uint64_t now)
 /* The blocks could not be read: one by one, so that a bad one costs only itself its tag. */
 static void read_failed(struct ti_recalc *r)
 {
-	if (r->piece_sectors > unit_sectors(r->lun)) {
+	if (r->piece_sectors > unit_sectors(r->lun))
 		r->small_until = r->sector + r->piece_sectors;
-		return;
+	else
+		ti_recalc_suspect(r);
+}
+
+/* A look at a unit changes nothing, and needs no range. */
+static void begin_look(struct ti_recalc *r)
+{
+	r->piece_sectors = unit_sectors(r->lun);
+	r->looking = true;
+	read_data(r, ti_recalc_look_at(r), 1);
+}
+
+/* The next @units are bad, one as the other: they keep their tags. */
+static void pass_by(struct ti_recalc *r, unsigned units)
+{
+	while (units-- > 0) {
+		r->piece_sectors =
+			ti_recalc_alike(r->lun, r->sector, unit_sectors(r->lun), &r->trusted);
+		ti_lun_io_error(r->lun, TI_DATA, "recalculation", r->sector, r->suspect_error);
+		r->unreadable += r->piece_sectors;
+		advance(r);
 	}
-	ti_lun_io_error(r->lun, TI_DATA, "recalculation", r->sector, r->io.result);
-	r->unreadable += r->piece_sectors;
-	advance(r);
+}
+
+static void end_look(struct ti_recalc *r)
+{
+	uint64_t now = ti_clock_now(r->lun->clock);
+
+	r->state = TI_RECALC_IDLE;
+	rest(r, now);
+	pass_by(r, ti_recalc_looked(r, now));
 }
 
 static void end_piece(struct ti_recalc *r)
@@ -280,7 +317,9 @@ static void end_piece(struct ti_recalc *r)
 		r->rest_until_ns = now + RETRY_NS;
 	} else if (r->io.result != 0) {
 		read_failed(r);
+		return; /* a save's flush would be one more thing that may fail */
 	} else {
+		ti_recalc_no_suspect(r);
 		advance(r);
 	}
 	ti_recalc_save_run(r, now);
@@ -303,7 +342,10 @@ bool ti_recalc_run(struct ti_lun *lun)
 		/* It may be about to judge by tags that this piece would change. */
 		if (!ti_scrub_idle(&lun->scrub))
 			return false;
-		begin_piece(r);
+		if (r->suspects > 0)
+			begin_look(r);
+		else
+			begin_piece(r);
 		return true;
 	case TI_RECALC_LOCKED:
 		if (lun->journal != NULL && lun->journal->writeout_running)
@@ -311,7 +353,10 @@ bool ti_recalc_run(struct ti_lun *lun)
 		read_piece(r);
 		return true;
 	case TI_RECALC_READ:
-		end_piece(r);
+		if (r->looking)
+			end_look(r);
+		else
+			end_piece(r);
 		return true;
 	case TI_RECALC_LOCKING:
 	case TI_RECALC_ON_DEVICE:

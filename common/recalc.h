@@ -77,6 +77,14 @@ struct ti_recalc {
 	uint64_t piece_began_ns, submitted_before;
 	uint64_t rest_until_ns; /* 0: does not rest */
 
+	/* What could not be read; see recalc_suspect.c. */
+	bool looking;		  /* what is under way is a look, not a piece */
+	bool away;		  /* the data device does not answer */
+	unsigned suspects;	  /* units from `sector` on that could not be read */
+	unsigned suspects_before; /* as the look before found; 0: there was none */
+	uint64_t places;	  /* elsewhere that were tried */
+	int suspect_error;
+
 	/* Saving how far it is. */
 	bool saving;
 	bool finishing; /* the save under way says that all is done */
@@ -93,7 +101,7 @@ struct ti_recalc {
 
 	uint64_t done_sectors; /* recalculated since open */
 	uint64_t mismatches;   /* blocks of clean regions that did not match */
-	uint64_t unreadable;   /* sectors that could not be read: their tags stay */
+	uint64_t unreadable;   /* sectors that are bad, and passed by: their tags stay */
 	unsigned tenths_logged;
 };
 
@@ -137,6 +145,14 @@ bool ti_recalc_note(struct ti_lun *lun);
 
 /** All is prepared, and the medium says so if it has to: the next run begins the first piece. */
 void ti_recalc_begin(struct ti_recalc *r);
+
+/* recalc_suspect.c: a unit could not be read.  A piece could, so that there are no suspects. */
+void ti_recalc_suspect(struct ti_recalc *r);
+void ti_recalc_no_suspect(struct ti_recalc *r);
+/** The sector of the unit that is to be looked at next. */
+uint64_t ti_recalc_look_at(const struct ti_recalc *r);
+/** The look has ended, with r->io.result.  Returns how many units from `sector` on are bad. */
+unsigned ti_recalc_looked(struct ti_recalc *r, uint64_t now_ns);
 
 /* recalc_save.c */
 

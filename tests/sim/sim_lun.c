@@ -30,7 +30,7 @@ static int fault(void *ctx, const struct ti_io *io)
 	for (unsigned i = 0; i < l->faults; i++) {
 		struct sim_fault *f = &l->fault[i];
 		bool here = f->offset == SIM_EVERYWHERE || io->op == TI_IO_FLUSH ||
-			    (f->offset >= io->offset && f->offset - io->offset < io->len);
+			    (f->offset < io->offset + io->len && io->offset < f->offset + f->bytes);
 
 		if (f->dev != io->dev || f->op != io->op || !here || f->times == 0)
 			continue;
@@ -442,8 +442,9 @@ void sim_fail(struct sim_lun *l, enum ti_device dev, enum ti_io_op op, uint64_t 
 	      uint32_t times)
 {
 	assert_true(l->faults < SIM_LUN_FAULTS);
-	l->fault[l->faults++] =
-		(struct sim_fault){ .dev = dev, .op = op, .offset = offset, .times = times };
+	l->fault[l->faults++] = (struct sim_fault){
+		.dev = dev, .op = op, .offset = offset, .bytes = 1, .times = times
+	};
 }
 
 void sim_fail_after(struct sim_lun *l, enum ti_device dev, enum ti_io_op op, uint64_t offset,
@@ -451,6 +452,13 @@ void sim_fail_after(struct sim_lun *l, enum ti_device dev, enum ti_io_op op, uin
 {
 	sim_fail(l, dev, op, offset, 1);
 	l->fault[l->faults - 1].after = after;
+}
+
+void sim_fail_range(struct sim_lun *l, enum ti_device dev, enum ti_io_op op, uint64_t offset,
+		    uint64_t bytes)
+{
+	sim_fail(l, dev, op, offset, SIM_FOR_EVER);
+	l->fault[l->faults - 1].bytes = bytes;
 }
 
 void sim_mend(struct sim_lun *l)

@@ -56,7 +56,8 @@ struct sim_req {
 struct sim_fault {
 	enum ti_device dev;
 	enum ti_io_op op;
-	uint64_t offset; /* hit when an I/O touches this byte */
+	uint64_t offset; /* hit when an I/O touches this byte, or one of these */
+	uint64_t bytes;
 	uint32_t times;
 	uint32_t after; /* so many that it would hit go well before */
 };
@@ -152,6 +153,9 @@ void sim_fail(struct sim_lun *l, enum ti_device dev, enum ti_io_op op, uint64_t 
 /* The same to the one after the next @after. */
 void sim_fail_after(struct sim_lun *l, enum ti_device dev, enum ti_io_op op, uint64_t offset,
 		    uint32_t after);
+/* The same to all that touch one of these bytes, for ever. */
+void sim_fail_range(struct sim_lun *l, enum ti_device dev, enum ti_io_op op, uint64_t offset,
+		    uint64_t bytes);
 void sim_mend(struct sim_lun *l);
 /* Both devices are gone after @count more I/Os; SIM_FOR_EVER: they stay, or are back. */
 void sim_vanish_after(struct sim_lun *l, uint32_t count);
