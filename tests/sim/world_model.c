@@ -384,13 +384,19 @@ void model_judge_scrub(const struct model *m, uint32_t n, bool faults)
 void model_durable_seen(struct model *m, uint32_t n, uint32_t seen)
 {
 	struct block *b = &m->block[n];
+	bool filler = false;
 
 	if (seen == SEEN_TORN || m->written[seen].discard)
 		return;
+	for (unsigned i = 0; i < b->count && b->v[i].id != seen; i++)
+		filler |= lets_pass(m, &b->v[i]);
 	durable(b, seen);
-	/* It is there, whatever its write was told. */
-	if (b->v[0].id == seen && b->v[0].status == FAILED)
+	/* It is there, whatever its write was told; its tag perhaps is not, and that of a discard
+	 * before it has let it pass. */
+	if (b->v[0].id == seen && b->v[0].status == FAILED) {
 		b->v[0].status = DONE;
+		b->v[0].filler |= filler;
+	}
 }
 
 /* May the tag of a block be apart from its data after a power cut? */
