@@ -10,9 +10,10 @@
 #define PATH	  "/org/tcmu_integrity1"
 #define INTERFACE NAME ".Lun"
 
-/* The answers are there at once; a flush may take as long as a slow disk's. */
+/* The answers are there at once; a flush takes as long as a slow disk's, and if whoever is asked
+ * dies the bus says so. */
 #define ANSWER_MS 10000
-#define WORK_MS	  120000
+#define WORK_MS	  G_MAXINT
 
 int bus_connect(GDBusConnection **bus, struct ti_error *error)
 {
@@ -37,6 +38,9 @@ int bus_connect(GDBusConnection **bus, struct ti_error *error)
 /* What a failed call means, in the user's words. */
 static int failed(GError *why, const char *what, struct ti_error *error)
 {
+	g_autofree char *name = NULL;
+	bool device;
+
 	if (g_error_matches(why, G_DBUS_ERROR, G_DBUS_ERROR_SERVICE_UNKNOWN) ||
 	    g_error_matches(why, G_DBUS_ERROR, G_DBUS_ERROR_NAME_HAS_NO_OWNER))
 		return ti_error_set(error, -ENOTCONN,
@@ -56,8 +60,11 @@ static int failed(GError *why, const char *what, struct ti_error *error)
 		return ti_error_set(error, -EAGAIN,
 				    "tcmu-runner does not answer: it is busy with "
 				    "something, try again later");
+	name = g_dbus_error_get_remote_error(why);
+	device = name && (g_str_has_suffix(name, ".FlushFailed") ||
+			  g_str_has_suffix(name, ".DeviceFailed"));
 	g_dbus_error_strip_remote_error(why);
-	return ti_error_set(error, -EPROTO, "%s: %s", what, why->message);
+	return ti_error_set(error, device ? -EIO : -EPROTO, "%s: %s", what, why->message);
 }
 
 static void free_lun(gpointer data)

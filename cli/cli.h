@@ -36,6 +36,7 @@ int cli_config(int argc, char **argv);
 int cli_status(int argc, char **argv);
 int cli_scrub(int argc, char **argv);
 int cli_recalculate(int argc, char **argv);
+int cli_flush(int argc, char **argv);
 int cli_metrics(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
 int cli_version(int argc, char **argv);

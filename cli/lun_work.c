@@ -147,7 +147,9 @@ int lun_work_failed(bool json, const struct ti_error *error)
 {
 	cli_complain_error(error);
 	printer_for(json)->failure(error);
-	return error->err == -ECANCELED && cli_stop_wanted() ? CLI_STOPPED : CLI_REFUSED;
+	if (error->err == -ECANCELED && cli_stop_wanted())
+		return CLI_STOPPED;
+	return error->err == -EIO ? CLI_IO : CLI_REFUSED;
 }
 
 GVariant *lun_work_options(uint64_t rate, bool restart)

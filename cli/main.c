@@ -16,6 +16,7 @@ static const struct cli_verb verbs[] = {
 	{ "status", "show the LUNs that tcmu-runner serves", cli_status },
 	{ "scrub", "verify every tag of a LUN while it is served", cli_scrub },
 	{ "recalculate", "make every tag of a LUN anew while it is served", cli_recalculate },
+	{ "flush", "make durable what a LUN has acknowledged", cli_flush },
 	{ "metrics", "print the LUNs' numbers as OpenMetrics text", cli_metrics },
 	{ "doctor", "is everything here that serving LUNs needs?", cli_doctor },
 	{ "version", "print the version", cli_version },

@@ -115,6 +115,10 @@ struct report_recalculate {
 	const struct bus_lun *lun;
 };
 
+struct report_flush {
+	const struct bus_lun *lun; /* as it was before */
+};
+
 struct printer {
 	void (*dump)(const struct report_dump *report);
 	void (*check)(const struct report_check *report);
@@ -124,6 +128,7 @@ struct printer {
 	void (*status)(const struct report_status *report);
 	void (*scrub)(const struct report_scrub *report);
 	void (*recalculate)(const struct report_recalculate *report);
+	void (*flush)(const struct report_flush *report);
 	void (*doctor)(const struct report_doctor *report);
 	void (*version)(const struct report_version *report);
 	/* The verb failed before there was anything to report.  stderr has the sentence already. */

@@ -276,6 +276,7 @@ const struct printer printer_json = {
 	.status = print_status_json,
 	.scrub = print_scrub_json,
 	.recalculate = print_recalculate_json,
+	.flush = print_flush_json,
 	.doctor = doctor,
 	.version = version,
 	.failure = failure,

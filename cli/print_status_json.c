@@ -217,3 +217,12 @@ void print_recalculate_json(const struct report_recalculate *r)
 	add(top, "error", NULL);
 	finish(top);
 }
+
+void print_flush_json(const struct report_flush *r)
+{
+	struct json_object *top = json_object_new_object();
+
+	add_text(top, "name", r->lun->name);
+	add(top, "error", NULL);
+	finish(top);
+}

@@ -199,6 +199,11 @@ void print_recalculate_text(const struct report_recalculate *r)
 	print_recalculation(r->lun, false);
 }
 
+void print_flush_text(const struct report_flush *r)
+{
+	printf("%s: all that was acknowledged is durable\n", r->lun->name);
+}
+
 static void print_mode(const struct bus_lun *lun)
 {
 	uint64_t entries = bus_number(lun, "JournalEntries");

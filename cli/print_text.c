@@ -263,6 +263,7 @@ const struct printer printer_text = {
 	.status = print_status_text,
 	.scrub = print_scrub_text,
 	.recalculate = print_recalculate_text,
+	.flush = print_flush_text,
 	.doctor = doctor,
 	.version = version,
 	.failure = failure,

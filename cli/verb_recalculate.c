@@ -13,6 +13,7 @@
 #include "cli.h"
 #include "lun_work.h"
 #include "print.h"
+#include "rate.h"
 #include "syntax.h"
 
 struct options {
@@ -22,8 +23,8 @@ struct options {
 };
 
 static const struct syntax_option option_rows[] = {
-	{ "rate", 0, "BYTES", SYNTAX_BYTES, offsetof(struct options, rate), 1, UINT64_MAX,
-	  "bytes per second at most", "no limit" },
+	{ "rate", 0, "BYTES", SYNTAX_BYTES, offsetof(struct options, rate), TI_RATE_MIN,
+	  TI_RATE_MAX, "bytes/s at most, 64K to 1T", "no limit" },
 	{ "wait", 0, NULL, SYNTAX_FLAG, offsetof(struct options, wait), 0, 0,
 	  "wait for its end, which stopping this is not", NULL },
 	{ "yes", 'y', NULL, SYNTAX_FLAG, offsetof(struct options, yes), 0, 0, "do not ask", NULL },

@@ -11,6 +11,7 @@
 #include "cli.h"
 #include "lun_work.h"
 #include "print.h"
+#include "rate.h"
 #include "syntax.h"
 
 struct options {
@@ -20,8 +21,8 @@ struct options {
 };
 
 static const struct syntax_option option_rows[] = {
-	{ "rate", 0, "BYTES", SYNTAX_BYTES, offsetof(struct options, rate), 1, UINT64_MAX,
-	  "start: bytes per second at most", "no limit" },
+	{ "rate", 0, "BYTES", SYNTAX_BYTES, offsetof(struct options, rate), TI_RATE_MIN,
+	  TI_RATE_MAX, "start, rate: bytes/s at most, 64K to 1T", "no limit" },
 	{ "restart", 0, NULL, SYNTAX_FLAG, offsetof(struct options, restart), 0, 0,
 	  "start: from the beginning, not where it was stopped", NULL },
 	{ "wait", 0, NULL, SYNTAX_FLAG, offsetof(struct options, wait), 0, 0,
@@ -34,11 +35,12 @@ static const struct syntax_option option_rows[] = {
 
 static const struct syntax syntax = {
 	.verb = "scrub",
-	.operands = "start|stop|status LUN",
+	.operands = "start|stop|rate|status LUN",
 	.about = "start LUN   verifies every block against its tag on the medium, while the LUN is "
 		 "served;\n"
 		 "            one that was stopped goes on where it was, also after a restart\n"
 		 "stop LUN    stops that\n"
+		 "rate LUN    lets the one that runs go on at the rate that --rate gives\n"
 		 "status LUN  says how far it is and what it has found\n\n"
 		 "LUN is the name of its backstore. start --wait and status end with status 1 if "
 		 "bad blocks\n"
@@ -48,6 +50,11 @@ static const struct syntax syntax = {
 	.words_max = 2,
 	.words_offset = offsetof(struct options, word),
 };
+
+static bool is_word(const struct options *options, const char *word)
+{
+	return !strcmp(options->word[0], word);
+}
 
 static bool runs(const struct bus_lun *lun)
 {
@@ -76,7 +83,8 @@ static int run(GDBusConnection **bus, const struct options *options, GPtrArray *
 {
 	const char *name = options->word[1];
 	const struct bus_lun *lun = lun_look(*bus, name, luns, error);
-	bool starts = !strcmp(options->word[0], "start"), stops = !strcmp(options->word[0], "stop");
+	bool starts = is_word(options, "start"), stops = is_word(options, "stop");
+	bool changes = is_word(options, "rate");
 	struct report_scrub report;
 	int err = 0;
 
@@ -87,9 +95,12 @@ static int run(GDBusConnection **bus, const struct options *options, GPtrArray *
 			       lun_work_options(options->rate, options->restart), error);
 	else if (stops)
 		err = bus_call(*bus, lun, "ScrubStop", NULL, error);
+	else if (changes)
+		err = bus_call(*bus, lun, "ScrubSetRate", g_variant_new("(t)", options->rate),
+			       error);
 	if (err)
 		return failed(options, error);
-	if (starts || stops)
+	if (starts || stops || changes)
 		lun = lun_look(*bus, name, luns, error);
 	if (options->wait)
 		lun = lun_wait(bus, &scrub, options->quiet, name, lun, luns, error);
@@ -101,7 +112,7 @@ static int run(GDBusConnection **bus, const struct options *options, GPtrArray *
 		return CLI_STOPPED;
 	if (!strcmp(bus_text(lun, "ScrubState"), "failed"))
 		return CLI_IO;
-	if ((starts || stops) && !options->wait)
+	if ((starts || stops || changes) && !options->wait)
 		return CLI_CLEAN;
 	return bus_number(lun, "ScrubBadSectors") ? CLI_DIFFERENT : CLI_CLEAN;
 }
@@ -122,15 +133,20 @@ int cli_scrub(int argc, char **argv)
 		break;
 	}
 	if (!options.word[0])
-		return syntax_complain(syntax.verb, "what to do is missing: start, stop or status");
-	if ((strcmp(options.word[0], "start") && strcmp(options.word[0], "stop") &&
-	     strcmp(options.word[0], "status")))
-		return syntax_complain(syntax.verb, "'%s' is not start, stop or status",
+		return syntax_complain(syntax.verb,
+				       "what to do is missing: start, stop, rate or status");
+	if (!is_word(&options, "start") && !is_word(&options, "stop") &&
+	    !is_word(&options, "rate") && !is_word(&options, "status"))
+		return syntax_complain(syntax.verb, "'%s' is not start, stop, rate or status",
 				       options.word[0]);
 	if (!options.word[1])
 		return syntax_complain(syntax.verb, "the name of the LUN is missing");
-	if ((options.rate || options.restart) && strcmp(options.word[0], "start") != 0)
-		return syntax_complain(syntax.verb, "--rate and --restart go with start only");
+	if (options.rate && !is_word(&options, "start") && !is_word(&options, "rate"))
+		return syntax_complain(syntax.verb, "--rate goes with start and rate only");
+	if (options.restart && !is_word(&options, "start"))
+		return syntax_complain(syntax.verb, "--restart goes with start only");
+	if (options.wait && !is_word(&options, "start") && !is_word(&options, "status"))
+		return syntax_complain(syntax.verb, "--wait goes with start and status only");
 	if (bus_connect(&bus, &error))
 		return failed(&options, &error);
 	return run(&bus, &options, &luns, &error);

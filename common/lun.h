@@ -281,6 +281,10 @@ int ti_lun_recalculate(struct ti_lun *lun, uint64_t rate, struct ti_recalc_wish 
  */
 int ti_lun_scrub_start(struct ti_lun *lun, const struct ti_scrub_report *from, uint64_t rate_limit);
 
+/** Let the one that runs go on at another rate, from its next piece on.  Returns 0, or -EALREADY if
+ *  none runs.  Likewise. */
+int ti_lun_scrub_set_rate(struct ti_lun *lun, uint64_t rate_limit);
+
 /** End it with the piece under way.  Returns 0, or -EALREADY if none runs.  Likewise. */
 int ti_lun_scrub_stop(struct ti_lun *lun);
 

@@ -230,6 +230,28 @@ int ti_lun_scrub_start(struct ti_lun *lun, const struct ti_scrub_report *from, u
 	return 0;
 }
 
+int ti_lun_scrub_set_rate(struct ti_lun *lun, uint64_t rate_limit)
+{
+	struct ti_scrub *s = &lun->scrub;
+	uint64_t now;
+
+	if (!is_running(s))
+		return -EALREADY;
+	now = ti_clock_now(lun->clock);
+	s->report.rate_limit = rate_limit;
+	/* What was measured says nothing any more. */
+	s->report.rate = 0;
+	s->rate_began_ns = now;
+	s->rate_sectors = 0;
+	/* Not after a rest that the old rate has made long. */
+	if (s->rest_until_ns != 0)
+		s->rest_until_ns = now + 1;
+	ti_log(&lun->log, TI_LOG_INFO,
+	       "scrub goes on at another rate sector=%" PRIu64 " rate_limit=%" PRIu64,
+	       s->report.sector, rate_limit);
+	return 0;
+}
+
 int ti_lun_scrub_stop(struct ti_lun *lun)
 {
 	struct ti_scrub *s = &lun->scrub;

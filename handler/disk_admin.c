@@ -61,6 +61,19 @@ int ti_disk_scrub_stop(struct ti_disk *disk)
 	return err;
 }
 
+int ti_disk_scrub_set_rate(struct ti_disk *disk, uint64_t rate)
+{
+	int err = not_ready(disk);
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&disk->lock);
+	err = ti_lun_scrub_set_rate(disk->lun, rate);
+	pthread_mutex_unlock(&disk->lock);
+	ti_lun_wake(disk->lun);
+	return err;
+}
+
 /* Under the lock. */
 static void wish_answered(struct ti_recalc_wish *wish, int err)
 {

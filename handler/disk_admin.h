@@ -28,6 +28,9 @@ int ti_disk_scrub_start(struct ti_disk *disk, bool resume, uint64_t rate);
 /** Returns 0, or -EALREADY if none runs, -EAGAIN and -EIO as above. */
 int ti_disk_scrub_stop(struct ti_disk *disk);
 
+/** The one that runs goes on at this rate.  Likewise. */
+int ti_disk_scrub_set_rate(struct ti_disk *disk, uint64_t rate);
+
 /**
  * Begin to make all tags anew; when that is granted, or not, the events are poked.  Returns 0 and
  * errors as ti_lun_recalculate(), -EAGAIN and -EIO as above.

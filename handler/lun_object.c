@@ -11,6 +11,7 @@
 
 #include "lun_interface.h"
 #include "lun_property.h"
+#include "rate.h"
 #include "service_lun.h"
 
 #define ERROR_PREFIX TI_SERVICE_NAME ".Error."
@@ -76,6 +77,10 @@ static void answer(GDBusMethodInvocation *call, int err, const char *what, const
 		name = ERROR_PREFIX "BadOption";
 		why = "an option is not known or of the wrong type";
 		break;
+	case -ERANGE:
+		name = ERROR_PREFIX "BadOption";
+		why = "a rate is from 64 KiB to 1 TiB per second, or 0: no limit";
+		break;
 	default:
 		break;
 	}
@@ -103,7 +108,15 @@ static int take_options(GVariant *parameters, bool with_restart, uint64_t *rate,
 		else
 			err = -EINVAL;
 	}
-	return err;
+	return err || ti_rate_is_good(*rate) ? err : -ERANGE;
+}
+
+static int scrub_set_rate(struct ti_disk *disk, GVariant *parameters)
+{
+	guint64 rate;
+
+	g_variant_get(parameters, "(t)", &rate);
+	return ti_rate_is_good(rate) ? ti_disk_scrub_set_rate(disk, rate) : -ERANGE;
 }
 
 static uint64_t now(void)
@@ -250,6 +263,8 @@ static void method_call(GDBusConnection *bus, const gchar *sender, const gchar *
 	}
 	if (!strcmp(method, "ScrubStart"))
 		err = scrub_start(lun, disk, parameters);
+	else if (!strcmp(method, "ScrubSetRate"))
+		err = scrub_set_rate(disk, parameters);
 	else
 		err = ti_disk_scrub_stop(disk);
 	ti_service_lun_give_back(lun);
@@ -257,6 +272,8 @@ static void method_call(GDBusConnection *bus, const gchar *sender, const gchar *
 		ti_scrub_keeper_save(lun);
 	if (!strcmp(method, "ScrubStart"))
 		answer(call, err, "the scrub was not started", "it runs already");
+	else if (!strcmp(method, "ScrubSetRate"))
+		answer(call, err, "the scrub's rate was not changed", "none runs");
 	else
 		answer(call, err, "the scrub was not stopped", "none runs");
 }

@@ -6,6 +6,7 @@ configshell makes a command's syntax, help and completion of its method: its nam
 So parameters are called as an administrator is to type them, and texts are what help shows.
 """
 # pylint: disable=redefined-builtin,too-many-arguments,too-many-locals
+import re
 import stat
 from typing import Any, Dict, List, Mapping, Optional
 
@@ -24,7 +25,7 @@ WORDS = {
     "mode": MODES, "backend": BACKENDS, "hash": HASHES, "block_size": ["512", "1024", "2048", "4096"],
     "format": ["true", "false"], "yes": ["true", "false"], "recalculate": ["0", "1"],
     "legacy_recalculate": ["0", "1"], "allow_discards": ["0", "1"], "hash_helpers": ["auto", *map(str, range(9))],
-    "action": ["start", "stop"], "restart": ["true", "false"],
+    "action": ["start", "stop", "rate"], "restart": ["true", "false"],
 }
 
 
@@ -58,12 +59,22 @@ def one_of(words: List[str], text: str) -> List[str]:
     return [found[0] + " "] if len(found) == 1 else found
 
 
-def rate_of(node: Any, text: Optional[str]) -> int:
-    """MiB per second to bytes."""
-    rate = node.ui_eval_param(text, "number", 0)
-    if rate < 0:
-        raise ExecutionError(f"rate={text} is not a number of MiB per second")
-    return int(rate) << 20
+# As handler and command line tool have them.
+RATE_MIN, RATE_MAX = 64 << 10, 1 << 40
+
+
+def rate_of(text: Optional[str]) -> int:
+    """Bytes per second; 0: no limit."""
+    if text is None:
+        return 0
+    found = re.fullmatch(r"([0-9]+)(?:([KMGTkmgt])(?:iB)?)?", text)
+    if not found:
+        raise ExecutionError(f"rate={text} is no number of bytes per second; it may end in K, M, G or T, as in rate=100M")
+    number, unit = found.groups()
+    rate = int(number) << (10 * (1 + "KMGT".index(unit.upper())) if unit else 0)
+    if not RATE_MIN <= rate <= RATE_MAX:
+        raise ExecutionError(f"rate={text} is not from 64K to 1T, in bytes per second; leave rate out for no limit")
+    return rate
 
 
 def integrity_lun(module: Any) -> Any:
@@ -122,25 +133,38 @@ def integrity_lun(module: Any) -> Any:
             Verifies every tag on the devices, in the background; status shows how far
             that is and what was found.
 
-            action is start or stop. A scrub that was stopped goes on where it was,
-            unless restart=true is given. rate limits it, in MiB per second.
+            action is start, stop or rate. A scrub that was stopped goes on where it was,
+            unless restart=true is given. rate limits it, in bytes per second; it may end
+            in K, M, G or T (powers of 1024) and is from 64K to 1T. scrub rate lets the
+            one that runs go on at another rate, without one: at none but others' I/O.
 
             EXAMPLE
             =======
-            scrub start rate=100
-            --------------------
+            scrub start rate=100M
+            ---------------------
             Starts a scrub that reads at most 100 MiB per second.
+
+            scrub rate rate=1G
+            ------------------
+            Lets it go on at 1 GiB per second.
             """
             self.assert_root()
             if action not in WORDS["action"]:
-                raise ExecutionError(f"a scrub can be started or stopped: scrub start, scrub stop, not "
-                                     f"scrub {action}")
-            limit = rate_of(self, rate)
+                raise ExecutionError("a scrub can be started, stopped, or given another rate: scrub start, scrub stop, "
+                                     f"scrub rate, not scrub {action}")
+            limit = rate_of(rate)
             again = self.ui_eval_param(restart, "bool", False)
+            if rate is not None and action == "stop":
+                raise ExecutionError("rate goes with scrub start and scrub rate only")
+            if restart is not None and action != "start":
+                raise ExecutionError("restart goes with scrub start only")
             try:
                 if action == "start":
                     self._lun().scrub_start(limit, again)
                     self.shell.log.info("The scrub runs; status shows how far it is.")
+                elif action == "rate":
+                    self._lun().scrub_set_rate(limit)
+                    self.shell.log.info("The scrub goes on at another rate.")
                 else:
                     self._lun().scrub_stop()
                     self.shell.log.info("The scrub was stopped.")
@@ -156,15 +180,28 @@ def integrity_lun(module: Any) -> Any:
             """
             Makes every tag anew from the blocks that are there, in the background.
             Whatever is bad becomes good by that: look at it first. rate limits it,
-            in MiB per second. Refused where a key could be got around by it.
+            in bytes per second; it may end in K, M, G or T (powers of 1024) and is from
+            64K to 1T. Refused where a key could be got around by it.
             """
             self.assert_root()
-            limit = rate_of(self, rate)
+            limit = rate_of(rate)
             try:
                 self._lun().recalculate(limit)
             except lun.LunError as error:
                 raise ExecutionError(str(error)) from error
             self.shell.log.info("Tags are being made anew; status shows how far that is.")
+
+        def ui_command_flush(self) -> None:
+            """
+            Makes durable what the LUN has acknowledged: flushes both devices, as an
+            initiator's SYNCHRONIZE CACHE does, and waits for that.
+            """
+            self.assert_root()
+            try:
+                self._lun().flush()
+            except lun.LunError as error:
+                raise ExecutionError(str(error)) from error
+            self.shell.log.info("All that was acknowledged is durable.")
 
     return UIIntegrityStorageObject
 

@@ -75,14 +75,18 @@ class Lun:
             options["rate"] = GLib.Variant("t", rate)
         self._call("ScrubStart", GLib.Variant("(a{sv})", (options,)))
 
+    def scrub_set_rate(self, rate: int) -> None:
+        """Of the one that runs; in bytes per second, 0: no limit."""
+        self._call("ScrubSetRate", GLib.Variant("(t)", (rate,)))
+
     def scrub_stop(self) -> None:
         """It can be started again where it was."""
         self._call("ScrubStop", None)
 
     def recalculate(self, rate: int) -> None:
-        """All tags anew; in bytes per second, 0: no limit."""
+        """All tags anew; in bytes per second, 0: no limit. Until the pair says so, however long that takes."""
         options = {"rate": GLib.Variant("t", rate)} if rate else {}
-        self._call("Recalculate", GLib.Variant("(a{sv})", (options,)))
+        self._call("Recalculate", GLib.Variant("(a{sv})", (options,)), NO_LIMIT_MS)
 
     def flush(self) -> None:
         """Until everything is durable, however long that takes."""

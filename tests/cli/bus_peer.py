@@ -111,10 +111,17 @@ class Lun(dbus.service.Object):  # type: ignore[misc]
         """Note it."""
         self._note("ScrubStop")
 
+    @dbus.service.method(LUN, in_signature="t")  # type: ignore[misc]
+    def ScrubSetRate(self, rate: Any) -> None:  # pylint: disable=invalid-name
+        """Note it."""
+        self._note("ScrubSetRate", {"rate": rate})
+
     @dbus.service.method(LUN)  # type: ignore[misc]
     def Flush(self) -> None:  # pylint: disable=invalid-name
-        """Note it."""
+        """Note it; it fails where one has failed."""
         self._note("Flush")
+        if self.peer.read()[self.path].get("FlushFailedData"):
+            raise dbus.DBusException("the flush failed", name=f"{NAME}.Error.FlushFailed")
 
 
 def main() -> None:

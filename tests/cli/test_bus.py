@@ -303,6 +303,33 @@ class Names(Bus):
                          "ENOTUNIQ")
 
 
+class Methods(Bus):
+    """What is asked for is what was typed."""
+
+    def test_rates(self) -> None:
+        """With units, or none; of a scrub that starts or runs, and of a recalculation."""
+        self.ask("scrub", "start", "lun0", "--rate", "2M", "--restart")
+        self.ask("scrub", "start", "lun0")
+        done = self.ask("scrub", "rate", "lun0", "--rate", "1GiB", "--json")
+        self.fits("scrub", done.out)
+        self.ask("scrub", "rate", "lun0")
+        self.ask("recalculate", "lun0", "--rate", "65536", "--yes")
+        self.assertEqual([line for line in self.called() if " " in line],
+                         ["ScrubStart lun0 rate=2097152 restart=1", "ScrubStart lun0",
+                          f"ScrubSetRate lun0 rate={1 << 30}", "ScrubSetRate lun0 rate=0",
+                          "Recalculate lun0 rate=65536"])
+
+    def test_flush(self) -> None:
+        """And how it fails."""
+        self.assertEqual(self.ask("flush", "lun0").out, "lun0: all that was acknowledged is durable\n")
+        self.assertEqual(self.fits("flush", self.ask("flush", "lun0", "--json").out)["name"], "lun0")
+        self.assertEqual(self.called().count("Flush lun0"), 2)
+        self.has(**READY, FlushFailedData="Input/output error")
+        done = self.expect_complaint(run("flush", "lun0", "--json", env=self.env), IO_ERROR,
+                                     "lun0: the flush failed")
+        self.assertEqual(self.fits("flush", done.out)["error"]["errno"], "EIO")
+
+
 class Counts(Bus):
     """What could not be read is counted for people and for programs."""
 

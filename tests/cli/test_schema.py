@@ -2,7 +2,7 @@
 # Copyright (c) 2026 The tcmu-integrity authors
 """What --json prints is what docs/schema says; and no schema is so wide that anything would do.
 
-The schemas of status, scrub and recalculate are tried in the lab, where there are LUNs; here they fail.
+The schemas of status, scrub, recalculate and flush are tried by test_bus.py and in the lab; here they fail.
 """
 import copy
 import json
@@ -56,7 +56,7 @@ class Schemas(CliTest):
     def test_each_schema_is_one(self) -> None:
         """They are of the version that they say, and there is one for each of these."""
         names = sorted(Path(path).stem for path in SCHEMAS.glob("*.json"))
-        self.assertEqual(names, ["check", "config", "doctor", "dump", "recalculate", "scrub", "status",
+        self.assertEqual(names, ["check", "config", "doctor", "dump", "flush", "recalculate", "scrub", "status",
                                  "version"])
         for name in names:
             validator(name)
@@ -107,7 +107,7 @@ class Schemas(CliTest):
     def test_without_a_bus(self) -> None:
         """status, scrub and recalculate say why not, in one sentence."""
         for words in (["status"], ["scrub", "status", "x"], ["scrub", "start", "x"],
-                      ["recalculate", "x"]):
+                      ["recalculate", "x"], ["flush", "x"]):
             done = self.expect_complaint(run(*words, "--json", env=NO_BUS), REFUSED,
                                          "no connection to the system bus")
             self.fits(words[0], done)

@@ -88,6 +88,17 @@ class Hook(unittest.TestCase):
         self.assertEqual(lun.full_name("/sys/kernel/config/target/core/user_3/lun0"), "user_3/lun0")
         self.assertEqual(lun.Lun("user_3/lun0").name, "lun0")
 
+    def test_rates_are_the_tools(self) -> None:
+        """Its units, and its limits."""
+        self.assertEqual([backstore.rate_of(text) for text in (None, "65536", "64k", "2M", "1GiB", "1T")],
+                         [0, 65536, 65536, 2 << 20, 1 << 30, 1 << 40])
+        for text in ("", "M", "many", "-1", "1.5M", "2MB", "1 M", "\u0661M"):
+            with self.assertRaisesRegex(backstore.ExecutionError, "is no number of bytes per second"):
+                backstore.rate_of(text)
+        for text in ("0", "100", "63K", "2T", "99999999999999999999T"):
+            with self.assertRaisesRegex(backstore.ExecutionError, "is not from 64K to 1T"):
+                backstore.rate_of(text)
+
     def test_a_tool_that_is_not_there_is_told(self) -> None:
         """By what to install."""
         tool, pair.TOOL = pair.TOOL, "/no/such/tool"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support import CLEAN, SOURCE, USAGE, CliTest, Words, run
 
-VERBS = ["format", "dump", "check", "config", "status", "scrub", "recalculate", "metrics",
+VERBS = ["format", "dump", "check", "config", "status", "scrub", "recalculate", "flush", "metrics",
          "doctor", "version"]
 
 
@@ -131,7 +131,7 @@ class Completion(unittest.TestCase):
         self.assertEqual(completed("tcmu-integrity format --tag-size "), [])
         self.assertEqual(completed("tcmu-integrity ch"), ["check"])
         self.assertEqual(completed("tcmu-integrity config "), ["check", "show", "explain"])
-        self.assertEqual(completed("tcmu-integrity scrub "), ["start", "stop", "status"])
+        self.assertEqual(completed("tcmu-integrity scrub "), ["start", "stop", "rate", "status"])
         self.assertEqual(completed("tcmu-integrity metrics --output "), ["FILES"])
         self.assertEqual(completed("tcmu-integrity config check "), ["FILES"])
         self.assertEqual(completed("tcmu-integrity config --profile-dir "), ["FILES"])
@@ -154,10 +154,18 @@ class Mistakes(CliTest):
             (["dump", "a", "b"], "'b' is one operand too many"),
             (["doctor", "a"], "'a' is one operand too many"),
             (["format", pair.meta, "--yes"], "--data-device DATA is missing"),
-            (["scrub"], "start, stop or status"),
-            (["scrub", "begin", "x"], "'begin' is not start, stop or status"),
+            (["scrub"], "start, stop, rate or status"),
+            (["scrub", "begin", "x"], "'begin' is not start, stop, rate or status"),
             (["scrub", "start"], "the name of the LUN is missing"),
-            (["scrub", "stop", "x", "--restart"], "go with start only"),
+            (["scrub", "stop", "x", "--restart"], "goes with start only"),
+            (["scrub", "status", "x", "--rate", "1M"], "goes with start and rate only"),
+            (["scrub", "stop", "x", "--wait"], "goes with start and status only"),
+            (["scrub", "start", "x", "--rate", "100"], "from 65536 to 1099511627776, not 100"),
+            (["scrub", "rate", "x", "--rate", "2T"], "from 65536 to 1099511627776, not 2T"),
+            (["scrub", "start", "x", "--rate", "0"], "from 65536 to 1099511627776, not 0"),
+            (["recalculate", "x", "--rate", "1MB"], "may end in K, M, G or T, not '1MB'"),
+            (["flush"], "the name of the LUN is missing"),
+            (["flush", "x", "y"], "one operand too many"),
             (["scrub", "start", "x", "y"], "one operand too many"),
             (["recalculate"], "the name of the LUN is missing"),
             (["recalculate", "x", "y"], "one operand too many"),

@@ -67,11 +67,12 @@ done
 # A bad block that nobody reads is found by a scrub; one that is too slow to end now can be stopped.
 dd if=/dev/urandom of="$data" bs=4096 seek=5000 count=1 oflag=direct conv=notrunc status=none
 said=$(session "$node/$lun info" "$node ls" "$node/$lun scrub begin" "$node/$lun scrub start rate=1" \
-	"$node/$lun status" "$node/$lun scrub stop" "$node/$lun status" "$node/$lun scrub stop" \
+	"$node/$lun scrub start rate=1M" "$node/$lun scrub rate rate=2M" "$node/$lun flush" "$node/$lun status" "$node/$lun scrub stop" "$node/$lun status" "$node/$lun scrub stop" \
 	"$node/$lun scrub start restart=true")
 say "$said"
 for regex in 'info.*mismatches +0.*\$' 'ls.*ready, mode journal, 0 mismatches.*\$' \
-	'error: .*scrub start, scrub stop, not scrub begin' 'scrub +running, [0-9]+%' 'scrub +stopped' \
+	'error: .*scrub start, scrub stop, scrub rate, not scrub begin' 'error: rate=1 is not from 64K to 1T' \
+	'The scrub goes on at another rate' 'All that was acknowledged is durable' 'scrub +running, [0-9]+%' 'scrub +stopped' \
 	'error: the scrub was not stopped: '; do
 	assert_match "$said" "$regex"
 done

@@ -39,6 +39,10 @@ assert_eq "$(json '(j["scrub"]["rate_limit"], j["scrub"]["ranges"][0]["first_sec
 	'(2097152, 100, 1)'
 assert runner_log_has "scrub begins sector=[1-9][0-9]* of=131072"
 
+say 'at another rate'
+told 0 scrub rate "$name" --rate 3M
+assert_eq "$(json 'j["scrub"]["rate_limit"]')" 3145728
+
 say 'stopped'
 told 0 scrub stop "$name"
 wait_for 10 scrub_is "$name" stopped

@@ -82,13 +82,16 @@ assert_eq "$(json 'j["recalculation"]["active"]')" False
 say 'from targetcli, and over D-Bus'
 damage "$data" 5
 told 1 scrub start "$name" --restart --wait --batch-mode
-assert_match "$(ext "/backstores/user:integrity/$name" recalculate rate=many || :)" 'many.* is not a (number|NUMBER)'
+assert_match "$(ext "/backstores/user:integrity/$name" recalculate rate=many || :)" 'rate=many is no number of bytes per second'
 assert_match "$(ext "/backstores/user:integrity/$name" recalculate)" 'Tags are being made anew'
 wait_for 30 is_over "$name"
 told 0 scrub start "$name" --restart --wait --batch-mode
 damage "$data" 5
 assert_match "$(assert_fails call "$name" Recalculate '{"speed": <uint64 1>}')" 'an option is not known or of the wrong type'
 assert_match "$(assert_fails call "$name" Recalculate '{"rate": <"fast">}')" 'an option is not known or of the wrong type'
+assert_match "$(assert_fails call "$name" Recalculate '{"rate": <uint64 100>}')" 'a rate is from 64 KiB to 1 TiB per second'
+assert_match "$(assert_fails call "$name" ScrubSetRate 65535)" 'a rate is from 64 KiB to 1 TiB per second'
+assert_match "$(assert_fails call "$name" ScrubSetRate 0)" 'rate was not changed: none runs'
 call "$name" Recalculate '{"rate": <uint64 104857600>}' >&2
 wait_for 30 is_over "$name"
 told 0 scrub start "$name" --restart --wait --batch-mode
@@ -118,7 +121,7 @@ backstore flushed "$slow" "$broken" mode=direct
 name=$(backstore_name flushed)
 disk=$(loop_login flushed)
 write_random "$disk" 0 8
-took=$(ms_of call "$name" Flush)
+took=$(ms_of "$cli" flush "$name")
 assert_between "$took" 600 5000 'ms of a flush'
 # Two at once are answered, each.
 write_random "$disk" 0 8
@@ -129,6 +132,7 @@ wait $one || fail "the other flush said $(<"$LAB_TMP/one")"
 write_random "$disk" 0 8
 fail_all "$broken"
 assert_match "$(assert_fails call "$name" Flush)" 'FlushFailed.*the flush failed: what was written since'
+told 4 flush "$name"
 "$cli" status "$name" >"$LAB_TMP/said" && fail 'status saw no failed flush'
 assert_match "$(<"$LAB_TMP/said")" "A FLUSH OF $broken HAS FAILED"
 heal "$broken"

@@ -587,6 +587,36 @@ static void rate_limit_is_kept(void **state)
 	sim_lun_free(l);
 }
 
+/* Faster at once, not after the rest of a slow piece; slower; and the next scrub does not know. */
+static void rate_of_a_running_scrub_can_be_changed(void **state)
+{
+	const struct sim_lun_options options = { 0 };
+	struct sim_lun *l = sim_lun_new(&options);
+	uint64_t began;
+
+	(void)state;
+	assert_int_equal(ti_lun_scrub_set_rate(l->lun, 0), -EALREADY);
+	/* A piece in four seconds. */
+	assert_int_equal(ti_lun_scrub_start(l->lun, NULL, 64 << 10), 0);
+	while (report_of(l).sector == 0)
+		let_time_pass(l);
+	began = ti_clock_now(sim_as_clock(l->sim));
+	assert_true(ti_lun_deadline(l->lun) > began + 3000 * TI_NS_PER_MS);
+	assert_int_equal(ti_lun_scrub_set_rate(l->lun, 512 << 10), 0);
+	assert_int_equal(report_of(l).rate_limit, 512 << 10);
+	while (report_of(l).sector < 3 * PIECE_BLOCKS)
+		let_time_pass(l);
+	assert_in_range(ti_clock_now(sim_as_clock(l->sim)) - began, 450 * TI_NS_PER_MS,
+			600 * TI_NS_PER_MS);
+	assert_int_equal(ti_lun_scrub_set_rate(l->lun, 0), 0);
+	assert_int_equal(run(l).state, TI_SCRUB_FINISHED);
+	assert_in_range(ti_clock_now(sim_as_clock(l->sim)) - began, 0, 700 * TI_NS_PER_MS);
+	assert_int_equal(ti_lun_scrub_set_rate(l->lun, 0), -EALREADY);
+	start(l);
+	assert_int_equal(report_of(l).rate_limit, 0);
+	sim_lun_free(l);
+}
+
 static void it_rests_while_others_work(void **state)
 {
 	const struct sim_lun_options options = { 0 };
@@ -737,6 +767,7 @@ int main(void)
 		cmocka_unit_test(close_does_not_wait_for_the_end_nor_tell_of_one),
 		cmocka_unit_test(one_run_does_one_piece),
 		cmocka_unit_test(rate_limit_is_kept),
+		cmocka_unit_test(rate_of_a_running_scrub_can_be_changed),
 		cmocka_unit_test(it_rests_while_others_work),
 		cmocka_unit_test(it_waits_for_a_recalculation),
 		cmocka_unit_test(block_without_a_tag_yet_is_left_out),
