@@ -3,7 +3,7 @@
 /*
  * Load on the engine alone: no tcmu, no SCSI, one thread that submits, runs and waits.
  *
- *     engine_load META DATA
+ *     engine_load META DATA [HASH [HELPERS]]
  *
  * reads one line for each measurement, "RW BLOCK_BYTES DEPTH SECONDS" with RW one of randwrite,
  * randread, write and read, and answers with "BYTES NANOSECONDS".  The LUN stays open between
@@ -183,10 +183,12 @@ int main(int argc, char **argv)
 	struct ti_error error = { 0 };
 	int status = 1;
 
-	if (argc != 3) {
-		fprintf(stderr, "usage: engine_load META DATA\n");
+	if (argc < 3 || argc > 5) {
+		fprintf(stderr, "usage: engine_load META DATA [HASH [HELPERS]]\n");
 		return 2;
 	}
+	options.hash = argc > 3 ? argv[3] : NULL;
+	options.crew.helpers = argc > 4 ? (unsigned)atoi(argv[4]) : 0;
 	pair.meta_path = argv[1];
 	pair.data_path = argv[2];
 	load.memory = aligned_alloc(MEMORY_PAGE, (size_t)MAX_DEPTH * MAX_BLOCK);

@@ -5,7 +5,7 @@
 # Tags of every digest that this kernel knows, in both directions and with blocks of 512 and 4096 bytes: what we
 # tagged the kernel reads without a mismatch, what it wrote then our check finds clean; what integritysetup
 # formatted and the kernel wrote, too.  With another key, nothing matches on either side.
-# lab: timeout=400
+# lab: timeout=400 soak_timeout=1800
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
 # shellcheck source-path=SCRIPTDIR source=lib-interop.sh

@@ -5,7 +5,7 @@
 # Journals with MACs and ciphers, in both directions, with blocks of 512 and 4096 bytes: what our LUN has journalled
 # and left behind when the runner was killed and its memory lost, the kernel replays; what the kernel has
 # journalled when it was stopped, our engine replays; both end in the same data.
-# lab: timeout=600 soak_timeout=2400
+# lab: timeout=600 soak_timeout=3600
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
 # shellcheck source-path=SCRIPTDIR source=lib-interop.sh
