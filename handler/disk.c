@@ -295,19 +295,6 @@ void ti_disk_scrub(void *ctx, struct ti_scrub_report *report)
 	*report = view.scrub;
 }
 
-bool ti_disk_copy_result(void *ctx, const struct ti_copy_question *question,
-			 struct ti_copy_result *result)
-{
-	uint64_t now = ti_clock_now(&ti_clock_monotonic);
-	struct ti_disk *disk = ctx;
-	bool known;
-
-	pthread_mutex_lock(&disk->lock);
-	known = ti_copies_ask(&disk->copies, question, now, result);
-	pthread_mutex_unlock(&disk->lock);
-	return known;
-}
-
 int ti_disk_resize(struct ti_disk *disk, uint64_t bytes, struct ti_error *error)
 {
 	/* The core raises a unit attention when we have returned, at once.  Two ticks are one at

@@ -175,4 +175,22 @@ int ti_disk_callout(struct ti_disk *disk, struct tcmur_cmd *cmd, enum ti_req_op 
  */
 bool ti_disk_turn(struct ti_disk *disk);
 
+/** Sense data of @cmd in the format that the initiators have chosen.  Returns @status. */
+int ti_disk_told(struct ti_disk *disk, struct tcmur_cmd *cmd, int status);
+
+/** @flags of a request @op, and TI_REQ_FUA where WCE is 0: there are no writes but durable ones. */
+unsigned ti_disk_flags(const struct ti_disk *disk, enum ti_req_op op, unsigned flags);
+
+/* disk_copy.c: steps of a copy; under the lock, io path. */
+
+/** Begin one.  Returns TI_STS_REQUEST, or a status if that was all. */
+int ti_disk_copy_begin(struct ti_disk *disk, struct ti_context *context,
+		       const struct ti_command *command);
+
+/** The next step.  Returns TI_STS_REQUEST if one was handed in, else the status of the copy. */
+int ti_disk_copy_step(struct ti_disk *disk, struct ti_context *context);
+
+/** One that has no next step, or whose request has failed.  Returns its status. */
+int ti_disk_copy_end(struct ti_disk *disk, struct ti_context *context);
+
 #endif

@@ -19,7 +19,6 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "clock.h"
 #include "disk_admin.h"
 #include "iov.h"
 #include "sense.h"
@@ -90,8 +89,7 @@ static void complete(struct ti_disk *disk, const struct outcome *o)
 
 /* --- decoding --- */
 
-/* Sense data in the format that the initiators have chosen.  Returns @status. */
-static int told(struct ti_disk *disk, struct tcmur_cmd *cmd, int status)
+int ti_disk_told(struct ti_disk *disk, struct tcmur_cmd *cmd, int status)
 {
 	if (status != TCMU_STS_PASSTHROUGH_ERR)
 		return status;
@@ -102,8 +100,7 @@ static int told(struct ti_disk *disk, struct tcmur_cmd *cmd, int status)
 	return status;
 }
 
-/* WCE=0: there are no writes but durable ones. */
-static unsigned flags_for(const struct ti_disk *disk, enum ti_req_op op, unsigned flags)
+unsigned ti_disk_flags(const struct ti_disk *disk, enum ti_req_op op, unsigned flags)
 {
 	bool durable = ti_select_bits(&disk->mode) & TI_SELECT_DURABLE;
 
@@ -145,9 +142,9 @@ static int decode(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_r
 	    (ti_select_bits(&disk->mode) & TI_SELECT_SWP))
 		status = ti_sense_set(out->sense, TI_KEY_DATA_PROTECT,
 				      TI_ASC_SOFTWARE_WRITE_PROTECTED);
-	status = told(disk, cmd, status);
+	status = ti_disk_told(disk, cmd, status);
 	if (status == TI_STS_REQUEST)
-		out->request.flags = flags_for(disk, out->request.op, out->request.flags);
+		out->request.flags = ti_disk_flags(disk, out->request.op, out->request.flags);
 	return status;
 }
 
@@ -190,51 +187,6 @@ static void fill_request(struct ti_disk *disk, struct ti_context *context,
 		cut_buffer(context);
 }
 
-/* A copy's next step.  Returns TI_STS_REQUEST if there is one, else the status of the copy. */
-static int next_step(struct ti_disk *disk, struct ti_context *context)
-{
-	struct ti_request *request = &context->request;
-	int status = ti_copy_next(context->copy, &disk->facts, request,
-				  context->cmd->lib_cmd->sense_buf);
-
-	if (status == TI_STS_REQUEST) {
-		request->flags = flags_for(disk, request->op, 0);
-		ti_lun_submit(disk->lun, request);
-	}
-	context->copy->status = status;
-	return status;
-}
-
-/* One that has come to its end, or cannot go on because the request has failed. */
-static int end_copy(struct ti_disk *disk, struct ti_context *context)
-{
-	uint8_t *sense = context->cmd->lib_cmd->sense_buf;
-	struct ti_copy *copy = context->copy;
-	int status = copy->status;
-
-	if (status == TI_STS_REQUEST)
-		status = ti_copy_fail(copy, &disk->facts, &context->request, sense);
-	status = told(disk, context->cmd, status);
-	ti_copies_end(&disk->copies, copy, status, sense, ti_clock_now(&ti_clock_monotonic));
-	context->copy = NULL;
-	return status;
-}
-
-/* Begin one.  Returns TI_STS_REQUEST, or a status if that was all. */
-static int begin_copy(struct ti_disk *disk, struct ti_context *context,
-		      const struct ti_command *command)
-{
-	context->answer = 0;
-	context->core = false;
-	context->unmap = (struct ti_unmap){ 0 };
-	context->copy = ti_copies_begin(&disk->copies, command);
-	if (!context->copy)
-		return TCMU_STS_NO_RESOURCE; /* TASK SET FULL: the initiator tries again */
-	if (next_step(disk, context) == TI_STS_REQUEST)
-		return TI_STS_REQUEST;
-	return end_copy(disk, context);
-}
-
 /* What follows a request that is done: an UNMAP's next range, a copy's next step? */
 static bool carry_on(struct ti_disk *disk, struct ti_context *context)
 {
@@ -243,7 +195,7 @@ static bool carry_on(struct ti_disk *disk, struct ti_context *context)
 
 	if (context->copy)
 		return context->request.result.err == 0 &&
-		       next_step(disk, context) == TI_STS_REQUEST;
+		       ti_disk_copy_step(disk, context) == TI_STS_REQUEST;
 	if (context->unmap.count == 0 || context->request.result.err != 0 ||
 	    !ti_unmap_next(context->cmd->lib_cmd->iovec, context->cmd->lib_cmd->iov_cnt,
 			   &context->unmap, &extent))
@@ -274,7 +226,7 @@ int ti_disk_ready(void *ctx, uint8_t *sense)
 /* Status and sense for a command that needs the medium, or TCMU_STS_OK. */
 static int check_ready(struct ti_disk *disk, struct tcmur_cmd *cmd)
 {
-	return told(disk, cmd, ti_disk_ready(disk, cmd->lib_cmd->sense_buf));
+	return ti_disk_told(disk, cmd, ti_disk_ready(disk, cmd->lib_cmd->sense_buf));
 }
 
 /* --- under the lock --- */
@@ -381,7 +333,7 @@ static struct outcome outcome_of(struct ti_disk *disk, struct ti_context *contex
 	bool named = ti_sense_may_name_block(request, disk->facts.tells_length);
 
 	if (context->copy) {
-		o.status = end_copy(disk, context);
+		o.status = ti_disk_copy_end(disk, context);
 		return o;
 	}
 	if (request->result.err == 0 && request->op == TI_REQ_EXTENT)
@@ -401,7 +353,7 @@ static struct outcome outcome_of(struct ti_disk *disk, struct ti_context *contex
 				       &request->result, disk->facts.block_size);
 	if (!named)
 		ti_sense_drop_information(context->cmd->lib_cmd->sense_buf);
-	o.status = told(disk, context->cmd, o.status);
+	o.status = ti_disk_told(disk, context->cmd, o.status);
 	return o;
 }
 
@@ -529,7 +481,7 @@ static int hand_in(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_
 		return TCMU_STS_ASYNC_HANDLED;
 	}
 	if (copies) {
-		int status = begin_copy(disk, context, command);
+		int status = ti_disk_copy_begin(disk, context, command);
 
 		if (status != TI_STS_REQUEST) {
 			put_context(disk, context);
@@ -646,7 +598,7 @@ int ti_disk_callout(struct ti_disk *disk, struct tcmur_cmd *cmd, enum ti_req_op 
 		context->unmap = (struct ti_unmap){ 0 };
 		context->copy = NULL;
 		context->request.op = op;
-		context->request.flags = flags_for(disk, op, 0);
+		context->request.flags = ti_disk_flags(disk, op, 0);
 		context->request.sector = offset / TI_SECTOR_BYTES;
 		context->request.sectors = len / TI_SECTOR_BYTES;
 		context->request.iov = iov;

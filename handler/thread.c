@@ -15,7 +15,11 @@
 /* A busy thread looks at the clock once in so many turns; an idle one each time. */
 #define TURNS_PER_TICK 64U
 
-/* How long a command that libtcmu has skipped waits for its answer if no other follows. */
+/*
+ * How long a command that libtcmu has skipped waits for its answer if no other follows.  Nothing
+ * wakes us for it: the runner's thread reads the uio device, and whoever polls the same file beside
+ * it misses what that has read first.
+ */
 #define SKIPPED_PATIENCE_NS (500U * TI_NS_PER_MS)
 
 static void become_io_flusher(struct ti_disk *disk, const char *thread)

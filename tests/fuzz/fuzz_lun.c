@@ -239,6 +239,7 @@ static bool is_here(const uint8_t *list, unsigned n)
 static void apply_copy(struct world *w, const uint8_t *list, size_t len, const uint8_t *sense)
 {
 	uint64_t blocks = LUN_BYTES / w->size, done = 0;
+	bool was_read[LUN_BYTES / 512] = { false };
 	size_t at, end;
 
 	if (len == 0)
@@ -260,7 +261,11 @@ static void apply_copy(struct world *w, const uint8_t *list, size_t len, const u
 			return;
 		}
 		FUZZ_MUST(possible);
-		memmove(w->model + to * w->size, w->model + from * w->size, n * w->size);
+		for (uint64_t i = 0; i < n; i++)
+			was_read[from + i] = true;
+		for (uint64_t i = 0; i < n; i++) /* or it could not be repeated */
+			FUZZ_MUST(!was_read[to + i]);
+		memcpy(w->model + to * w->size, w->model + from * w->size, n * w->size);
 	}
 	FUZZ_MUST(!sense);
 }
