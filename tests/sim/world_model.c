@@ -567,6 +567,7 @@ void model_settle_kill(struct model *m, uint32_t n, uint32_t seen, const uint8_t
 		       uint32_t step)
 {
 	struct block *b = &m->block[n];
+	bool filler = false;
 	unsigned i;
 
 	b->doubt = doubt;
@@ -582,6 +583,9 @@ void model_settle_kill(struct model *m, uint32_t n, uint32_t seen, const uint8_t
 		return;
 	}
 	i = find_version(b, seen);
+	/* It may be there without its tag, over that of a discard. */
+	for (unsigned k = 0; b->v[i].status != DONE && k < i; k++)
+		filler |= lets_pass(m, &b->v[k]);
 	/* In doubt no tag is looked at, so there is no mismatch any more. */
 	for (unsigned k = 0; doubt && k < b->count; k++)
 		if (b->v[k].status == BAD)
@@ -591,10 +595,13 @@ void model_settle_kill(struct model *m, uint32_t n, uint32_t seen, const uint8_t
 	while (b->count > i + 1 && (!b->v[b->count - 1].outlives_process ||
 				    (!m->discards && tears(&b->v[b->count - 1]))))
 		drop_from(b, b->count - 1);
-	if (i > 0 && !b->v[i].outlives_process)
+	if (i > 0 && !b->v[i].outlives_process) {
 		keep_only(b, i);
-	else if (b->count == i + 1 && !(lets_pass(m, &b->v[i]) && b->v[i].status == FAILED))
+		i = 0;
+	} else if (b->count == i + 1 && !(lets_pass(m, &b->v[i]) && b->v[i].status == FAILED)) {
 		b->v[i].status = DONE;
+	}
+	b->v[i].filler |= filler;
 }
 
 void model_unreadable(struct model *m)
