@@ -268,12 +268,25 @@ static int open_store(struct ti_lun *lun, size_t lines, struct ti_error *error)
 	err = bring_home(lun, error);
 	if (err != 0)
 		return err;
-	unlink(path);
+	/* What it says of flushes is nowhere else until ours is published: it stays till then. */
+	if (lun->inherited.found)
+		(void)ti_tag_store_empty(path);
+	else
+		unlink(path);
 	err = ti_tag_store_open(path, &pair, lines, &lun->locked_memory, &lun->store);
+	if (err == 0)
+		return 0;
+	ti_log(&lun->log, TI_LOG_WARN,
+	       "unwritten tags will not outlive this process path=%s error=%s", path,
+	       strerror(-err));
+	if (!lun->inherited.found)
+		return 0;
+	err = ti_tag_store_keep(path, &pair, &lun->locked_memory, &lun->store);
 	if (err != 0)
-		ti_log(&lun->log, TI_LOG_WARN,
-		       "unwritten tags will not outlive this process path=%s error=%s", path,
-		       strerror(-err));
+		return ti_error_set(error, err,
+				    "cannot keep what a killed tcmu-runner left in %s: %s; mend "
+				    "that, or delete the file if it is not needed",
+				    path, strerror(-err));
 	return 0;
 }
 
@@ -346,7 +359,8 @@ static int open_memory(struct ti_lun *lun, const struct ti_lun_options *o, struc
 	err = open_store(lun, cache.lines, error);
 	if (err != 0)
 		return err;
-	cache.store = lun->store;
+	if (lun->store != NULL && lun->store->lines > 0)
+		cache.store = lun->store;
 	err = ti_tag_cache_open(&cache, &lun->locked_memory, &lun->cache);
 	if (err == -EINVAL)
 		return ti_error_set(error, err,
@@ -539,7 +553,8 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 	if (err == 0 && lun->policy->open != NULL)
 		err = lun->policy->open(lun, error);
 	if (err != 0) {
-		release(lun, !is_broken(lun));
+		/* As in give_up(). */
+		release(lun, !is_broken(lun) && !lun->inherited.found);
 		return err;
 	}
 	lun->deadline_ns = ti_clock_now(clock) + lun->tick_ns;

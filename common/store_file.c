@@ -120,6 +120,22 @@ int ti_store_file_publish(const struct ti_store_file *file)
 	return err;
 }
 
+int ti_store_file_empty(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat st;
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) != 0 || (st.st_size > TI_STORE_PAGE &&
+				    fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					      TI_STORE_PAGE, st.st_size - TI_STORE_PAGE) != 0))
+		err = -errno;
+	close(fd);
+	return err;
+}
+
 void ti_store_file_discard(struct ti_store_file *file)
 {
 	char *name = new_name(file->path);
@@ -164,8 +180,8 @@ static int look(int fd, const char *magic, const struct ti_store_pair *pair, uin
 int ti_store_file_map(const char *path, const char *magic, const struct ti_store_pair *pair,
 		      enum ti_store_map how, bool *locked, struct ti_store_file *file)
 {
-	int fd = open(path, (how == TI_STORE_INHERIT ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW |
-				    O_NONBLOCK);
+	bool shared = how == TI_STORE_INHERIT || how == TI_STORE_HEAD;
+	int fd = open(path, (shared ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	uint64_t bytes;
 	int err;
 
@@ -174,7 +190,7 @@ int ti_store_file_map(const char *path, const char *magic, const struct ti_store
 		return -errno;
 	err = look(fd, magic, pair, &bytes);
 	if (err == 0) {
-		file->bytes = (size_t)bytes;
+		file->bytes = how == TI_STORE_HEAD ? TI_STORE_PAGE : (size_t)bytes;
 		file->path = strdup(path);
 		err = file->path == NULL ? -ENOMEM : 0;
 	}
@@ -183,8 +199,8 @@ int ti_store_file_map(const char *path, const char *magic, const struct ti_store
 		err = -posix_fallocate(fd, 0, (off_t)bytes);
 	if (err == 0)
 		err = map_file(fd, how == TI_STORE_LOOK ? PROT_READ : PROT_READ | PROT_WRITE,
-			       how == TI_STORE_INHERIT ? MAP_SHARED | MAP_POPULATE : MAP_PRIVATE,
-			       how == TI_STORE_INHERIT ? locked : NULL, file);
+			       shared ? MAP_SHARED | MAP_POPULATE : MAP_PRIVATE,
+			       shared ? locked : NULL, file);
 	close(fd);
 	if (err != 0)
 		ti_store_file_close(file, false);

@@ -73,9 +73,10 @@ struct ti_store_file {
 
 /** How a file that exists is mapped. */
 enum ti_store_map {
-	TI_STORE_LOOK,	 /* for reading */
-	TI_STORE_SCRAP,	 /* changes stay in this process */
-	TI_STORE_INHERIT /* shared, and locked in memory */
+	TI_STORE_LOOK,	  /* for reading */
+	TI_STORE_SCRAP,	  /* changes stay in this process */
+	TI_STORE_INHERIT, /* shared, and locked in memory */
+	TI_STORE_HEAD	  /* the same, its first page only: for that there is always room */
 };
 
 /**
@@ -97,6 +98,12 @@ int ti_store_file_publish(const struct ti_store_file *file);
  */
 int ti_store_file_map(const char *path, const char *magic, const struct ti_store_pair *pair,
 		      enum ti_store_map how, bool *locked, struct ti_store_file *file);
+
+/**
+ * Give back the room of all but the first page of the file at @path: it keeps its size, and what it
+ * held is zero.  At once for whoever maps it then.  Returns 0 or negative errno.
+ */
+int ti_store_file_empty(const char *path);
 
 /** Unmap and delete one that was created and not published.  What has its name stays. */
 void ti_store_file_discard(struct ti_store_file *file);

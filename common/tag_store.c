@@ -69,16 +69,52 @@ int ti_tag_store_open(const char *path, const struct ti_store_pair *pair, size_t
 	return 0;
 }
 
+int ti_tag_store_empty(const char *path)
+{
+	return ti_store_file_empty(path);
+}
+
+int ti_tag_store_keep(const char *path, const struct ti_store_pair *pair, bool *locked,
+		      struct ti_tag_store **store)
+{
+	struct ti_tag_store *s = calloc(1, sizeof(*s));
+	int err;
+
+	if (s == NULL)
+		return -ENOMEM;
+	err = ti_store_file_map(path, magic, pair, TI_STORE_HEAD, locked, &s->file);
+	if (err != 0) {
+		free(s);
+		return err;
+	}
+	lay_out(s, 0);
+	s->published = true;
+	*store = s;
+	return 0;
+}
+
+static bool says_anything(const struct ti_inheritance *inherited)
+{
+	return inherited->doubt || inherited->broken[TI_DATA] != 0 ||
+	       inherited->broken[TI_META] != 0;
+}
+
 int ti_tag_store_publish(struct ti_tag_store *s, const struct ti_inheritance *inherited)
 {
 	int err;
 
+	if (s->published) {
+		/* It says all but this, which may follow from what it says. */
+		if (inherited->doubt)
+			ti_tag_store_doubt(s, true);
+		return 0;
+	}
 	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++)
 		ti_tag_store_broken(s, dev, inherited->broken[dev]);
 	ti_tag_store_doubt(s, inherited->doubt);
 	err = ti_store_file_publish(&s->file);
 	s->published = err == 0;
-	if (err != 0)
+	if (err != 0 && !says_anything(inherited))
 		unlink(s->file.path);
 	return err;
 }

@@ -37,7 +37,7 @@ struct ti_inheritance {
 };
 
 struct ti_tag_store {
-	size_t lines;
+	size_t lines;	  /* 0: a file that is only kept for what it says of flushes */
 	uint64_t *broken; /* per device: errno of its first failed flush, positive; 0: none */
 	uint64_t *doubt;  /* 1: see ti_tag_store_doubt() */
 	uint64_t *place;  /* per line: its index in the tag area + 1 while it is dirty, else 0 */
@@ -72,8 +72,18 @@ int ti_tag_store_open(const char *path, const struct ti_store_pair *pair, size_t
 		      bool *locked, struct ti_tag_store **store);
 
 /**
- * Let it say what was @inherited, and put it in the place of what is at its path, at once.  Returns
- * 0 or negative errno; then nothing is left there, and the memory is still good.
+ * Where there is no room for one: keep the predecessor's, which was rescued, for what it says, and
+ * for what is to be said of flushes from now on.  It holds no lines.  Its room is given back first;
+ * if that is all that was missing, ti_tag_store_open() succeeds.  Returns 0 or negative errno.
+ */
+int ti_tag_store_empty(const char *path);
+int ti_tag_store_keep(const char *path, const struct ti_store_pair *pair, bool *locked,
+		      struct ti_tag_store **store);
+
+/**
+ * Let it say what was @inherited, and put it in the place of what is at its path, at once.  One
+ * that was kept is there already.  Returns 0 or negative errno; then nothing is left there, but
+ * a predecessor's file that says that a flush has failed, and the memory is still good.
  */
 int ti_tag_store_publish(struct ti_tag_store *store, const struct ti_inheritance *inherited);
 

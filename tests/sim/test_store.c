@@ -7,12 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -848,6 +850,120 @@ static void failed_flush_of_a_start_is_remembered_in_every_mode(void **state)
 	}
 }
 
+/* No file may be longer than the header of a store: as if there were no room for one. */
+static void no_room(bool full)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = full ? 4096 : limit.rlim_max;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* Open where there is no room, and die: before the start, or after it and a flush. */
+static void serve_without_room(struct sim_lun *l, bool start)
+{
+	no_room(true);
+	l->options.defer_start = !start;
+	assert_int_equal(sim_lun_open(l), 0);
+	l->options.defer_start = false;
+	no_room(false);
+	assert_int_equal(sim_logged(l, "unwritten tags will not outlive this process"), 1);
+}
+
+static void failed_flush_is_remembered_where_there_is_no_room(void **state)
+{
+	(void)state;
+	for (unsigned n = 0; n < 6; n++) {
+		struct sim_lun_options o = { .lun.mode = n % 3 == 2 ? TI_MODE_JOURNAL
+								    : TI_MODE_DIRECT };
+		enum ti_device dev = n % 3 == 0 ? TI_DATA : TI_META;
+		enum ti_cause cause = dev == TI_DATA ? TI_CAUSE_DATA_FLUSH : TI_CAUSE_META_FLUSH;
+		struct sim_lun *l = with_store(&o);
+
+		sim_fail(l, dev, TI_IO_FLUSH, 0, 1);
+		sim_ok(l, sim_write(l, 3, 5, 1));
+		sim_bad(l, sim_flush(l), -EIO, cause, 0);
+		die(l);
+		serve_without_room(l, n >= 3);
+		if (n >= 3) {
+			sim_reads(l, 3, 5, 1);
+			sim_bad(l, sim_flush(l), -EIO, cause, 0);
+		}
+		die(l);
+		assert_int_equal(sim_lun_open(l), 0);
+		sim_bad(l, sim_flush(l), -EIO, cause, 0);
+		assert_int_equal(sim_lun_close(l), -EIO);
+		assert_int_equal(sim_lun_open(l), 0);
+		sim_ok(l, sim_flush(l));
+		sim_reads(l, 3, 5, 1);
+		assert_int_equal(sim_lun_close(l), 0);
+		assert_false(there_is_a_file());
+		sim_lun_free(l);
+	}
+}
+
+/* The predecessor had none; its file is all there is to note it in. */
+static void flush_that_fails_where_there_is_no_room_is_remembered(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	die(l);
+	serve_without_room(l, true);
+	sim_fail(l, TI_DATA, TI_IO_FLUSH, 0, 1);
+	sim_bad(l, sim_flush(l), -EIO, TI_CAUSE_DATA_FLUSH, 0);
+	die(l);
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_bad(l, sim_flush(l), -EIO, TI_CAUSE_DATA_FLUSH, 0);
+	sim_lun_free(l);
+}
+
+static void failed_flush_is_remembered_though_no_file_can_take_its_place(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+	char fresh[sizeof(path) + 4];
+
+	(void)state;
+	sim_fail(l, TI_META, TI_IO_FLUSH, 0, 1);
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	sim_bad(l, sim_flush(l), -EIO, TI_CAUSE_META_FLUSH, 0);
+	die(l);
+	l->options.defer_start = true;
+	assert_int_equal(sim_lun_open(l), 0);
+	l->options.defer_start = false;
+	(void)snprintf(fresh, sizeof(fresh), "%s.new", path);
+	assert_int_equal(unlink(fresh), 0);
+	assert_int_equal(ti_lun_start(l->lun, &l->error), 0);
+	assert_int_equal(sim_logged(l, "unwritten tags will not outlive this process"), 1);
+	die(l);
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_bad(l, sim_flush(l), -EIO, TI_CAUSE_META_FLUSH, 0);
+	sim_lun_free(l);
+}
+
+static void file_that_was_kept_goes_with_a_clean_close(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+	struct stat st;
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	die(l);
+	serve_without_room(l, true);
+	/* Its room is free, and whoever is killed now has left no tag there. */
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(st.st_blocks * 512 <= 4096);
+	sim_ok(l, sim_write(l, 3, 5, 2));
+	sim_ok(l, sim_flush(l));
+	sim_reads(l, 3, 5, 2);
+	assert_int_equal(sim_lun_close(l), 0);
+	assert_false(there_is_a_file());
+	sim_lun_free(l);
+}
+
 /* Before the bitmap, or the journal, is there. */
 static void start_that_fails_at_the_rescue_fails_in_every_mode(void **state)
 {
@@ -948,6 +1064,10 @@ int main(void)
 		cmocka_unit_test(failed_flush_is_not_forgotten_with_the_process),
 		cmocka_unit_test(open_that_fails_does_not_forget_a_failed_flush),
 		cmocka_unit_test(failed_flush_of_a_start_is_remembered_in_every_mode),
+		cmocka_unit_test(failed_flush_is_remembered_where_there_is_no_room),
+		cmocka_unit_test(flush_that_fails_where_there_is_no_room_is_remembered),
+		cmocka_unit_test(failed_flush_is_remembered_though_no_file_can_take_its_place),
+		cmocka_unit_test(file_that_was_kept_goes_with_a_clean_close),
 		cmocka_unit_test(start_that_fails_at_the_rescue_fails_in_every_mode),
 		cmocka_unit_test(files_of_a_pair_are_found_by_its_metadata_device),
 	};
