@@ -146,6 +146,22 @@ static enum step_op any_op(struct sim_random *r)
 	return (enum step_op)op;
 }
 
+/*
+ * Some successors are asked for a write and a flush, and no more: what that flush covers is their
+ * predecessor's.
+ */
+static void ask_for_little(struct schedule *s, unsigned killed)
+{
+	static const enum step_op then[] = { STEP_WRITE, STEP_RUN, STEP_QUIET };
+
+	for (unsigned i = 0; i < 3 && killed + 1 + i < s->steps; i++) {
+		struct step *step = &s->step[killed + 1 + i];
+
+		step->op = then[i];
+		step->seed -= step->op == STEP_QUIET ? step->seed % 4 : 0;
+	}
+}
+
 void schedule_make(struct schedule *s, uint64_t seed, unsigned steps, char mode)
 {
 	struct sim_random r = { .state = seed };
@@ -185,6 +201,9 @@ void schedule_make(struct schedule *s, uint64_t seed, unsigned steps, char mode)
 		if (step->op == STEP_RUN && s->shape.discards > 0 && step->seed % 12 == 0)
 			step->op = STEP_DISCARD;
 	}
+	for (unsigned i = 0; i < steps; i++)
+		if (s->step[i].op == STEP_KILL && s->step[i].seed % 4 == 0)
+			ask_for_little(s, i);
 }
 
 void schedule_free(struct schedule *s)
