@@ -11,12 +11,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/** Room for one line with two long paths in it; what is longer is cut. */
-#define LINE_BYTES 1024
-
 void ti_log(const struct ti_log *log, enum ti_log_level level, const char *fmt, ...)
 {
-	char text[LINE_BYTES];
+	char text[TI_LOG_LINE];
 	size_t used = 0;
 	va_list args;
 

@@ -19,9 +19,13 @@ enum ti_log_level {
 	TI_LOG_DBG,
 };
 
+/** A line has fewer bytes than this: room for two long paths; what is longer is cut. */
+#define TI_LOG_LINE 1024U
+
 struct ti_log {
 	/* Write one line (no newline at its end).  May be called from any thread that is inside the
-	 * engine; must not call back into it.  NULL: nobody listens. */
+	 * engine, also from the I/O path: must not block, nor call back into it.  NULL: nobody
+	 * listens. */
 	void (*line)(void *ctx, enum ti_log_level level, const char *text);
 	void *ctx;
 	const char *lun; /* name put before each line; NULL: none */

@@ -17,7 +17,6 @@
 #include "facts.h"
 #include "memory.h"
 #include "pair.h"
-#include "say.h"
 #include "store.h"
 #include "store_file.h"
 #include "thread.h"
@@ -30,7 +29,6 @@
 static int open_contexts(struct ti_disk *disk, unsigned count, struct ti_error *error)
 {
 	disk->contexts_bytes = count * sizeof(struct ti_context);
-	disk->locked_memory = true;
 	disk->contexts = ti_memory_get(disk->contexts_bytes, &disk->locked_memory);
 	if (!disk->contexts)
 		return ti_error_set(error, -ENOMEM, "there is no memory for %u commands", count);
@@ -59,10 +57,10 @@ static void log_threads(struct ti_disk *disk, const char *kind, const struct ti_
 
 	if (t->count == 0)
 		return;
-	ti_say(disk->dev, all ? TI_LOG_INFO : TI_LOG_WARN,
-	       "io_flusher=%s thread=%s threads=%u io_flushers=%u locked_stacks=%u%s",
-	       t->io_flushers == t->count ? "yes" : "no", kind, t->count, t->io_flushers,
-	       t->locked_stacks, all ? "" : ": do not swap to this LUN");
+	ti_log_ring_say(disk->lines, all ? TI_LOG_INFO : TI_LOG_WARN,
+			"io_flusher=%s thread=%s threads=%u io_flushers=%u locked_stacks=%u%s",
+			t->io_flushers == t->count ? "yes" : "no", kind, t->count, t->io_flushers,
+			t->locked_stacks, all ? "" : ": do not swap to this LUN");
 }
 
 static void log_open(struct ti_disk *disk)
@@ -71,13 +69,14 @@ static void log_open(struct ti_disk *disk)
 	struct ti_lun_stats stats;
 
 	ti_lun_get_stats(disk->lun, &stats);
-	ti_say(disk->dev, TI_LOG_INFO,
-	       "open data=%s meta=%s blocks=%" PRIu64 " block_size=%" PRIu32
-	       " integrity_block=%" PRIu32 " backend=%s locked_memory=%s",
-	       dev[TI_DATA].name, dev[TI_META].name, disk->facts.blocks, disk->facts.block_size,
-	       disk->facts.integrity_block, disk->queue->ops->name,
-	       stats.locked_memory && disk->locked_memory && !disk->queue->unlocked_memory ? "yes"
-											   : "no");
+	ti_log_ring_say(disk->lines, TI_LOG_INFO,
+			"open data=%s meta=%s blocks=%" PRIu64 " block_size=%" PRIu32
+			" integrity_block=%" PRIu32 " backend=%s locked_memory=%s",
+			dev[TI_DATA].name, dev[TI_META].name, disk->facts.blocks,
+			disk->facts.block_size, disk->facts.integrity_block, disk->queue->ops->name,
+			stats.locked_memory && disk->locked_memory && !disk->queue->unlocked_memory
+				? "yes"
+				: "no");
 	log_threads(disk, "pool", &disk->queue->threads);
 	log_threads(disk, "hash", &stats.hash_helpers);
 }
@@ -88,8 +87,9 @@ void ti_disk_start(struct ti_disk *disk)
 	int err = ti_lun_start(disk->lun, &error);
 
 	if (err)
-		ti_say(disk->dev, TI_LOG_ERR,
-		       "start failed, the LUN answers all I/O with errors: %s", error.text);
+		ti_log_ring_say(disk->lines, TI_LOG_ERR,
+				"start failed, the LUN answers all I/O with errors: %s",
+				error.text);
 	pthread_mutex_lock(&disk->lock);
 	disk->start_error = error;
 	__atomic_store_n(&disk->state, err ? TI_DISK_FAILED : TI_DISK_READY, __ATOMIC_RELEASE);
@@ -166,30 +166,36 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	if (!disk)
 		return ti_error_set(error, -ENOMEM, "there is no memory for another LUN");
 	disk->dev = dev;
+	disk->locked_memory = true;
+	err = ti_log_ring_open(dev, &disk->locked_memory, &disk->lines);
+	if (err) {
+		ti_error_set(error, err, "the way to the log could not be made: %s",
+			     strerror(-err));
+		goto free_disk;
+	}
+	disk->log = (struct ti_log){ .line = ti_log_ring_line, .ctx = disk->lines };
 	ti_ring_find(dev, &disk->ring);
 	ti_short_answer_find(dev, &disk->short_answer);
 	ti_skipped_find(dev, &disk->skipped);
 	disk->config = *config;
 	ti_select_open(&disk->mode, NULL);
-	disk->voice = ti_say_voice(dev);
-	disk->log = (struct ti_log){ .line = ti_say_line, .ctx = &disk->voice };
 	ti_config_options(&disk->config, &pair, &lun);
 	lun.defer_start = true;
 	lun.events = (struct ti_event_sink){ .event = ti_events_put, .ctx = &disk->events };
 	err = make_lock(disk);
 	if (err) {
 		ti_error_set(error, err, "a lock could not be made: %s", strerror(-err));
-		goto free_disk;
+		goto close_lines;
 	}
 	err = ti_pair_open(&pair, &disk->log, &disk->queue, error);
 	if (err)
 		goto destroy_lock;
 	err = ti_store_path(config, store, sizeof(store));
 	if (err)
-		ti_say(dev, TI_LOG_WARN,
-		       "acknowledged writes will not outlive a kill of tcmu-runner "
-		       "dir=" TI_STORE_DIR " error=%s",
-		       strerror(-err));
+		ti_log_ring_say(disk->lines, TI_LOG_WARN,
+				"acknowledged writes will not outlive a kill of tcmu-runner "
+				"dir=" TI_STORE_DIR " error=%s",
+				strerror(-err));
 	else
 		lun.store_path = store;
 	err = ti_config_load_keys(config, &keys, &lun, error);
@@ -205,8 +211,8 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	/* The pair is ours: so is the file. */
 	err = ti_select_open(&disk->mode, lun.store_path);
 	if (err)
-		ti_say(dev, TI_LOG_WARN, "the write cache cannot be switched off error=%s",
-		       strerror(-err));
+		ti_log_ring_say(disk->lines, TI_LOG_WARN,
+				"the write cache cannot be switched off error=%s", strerror(-err));
 	disk->facts.tells_length = ti_short_answer_possible(&disk->short_answer);
 	disk->facts.ready = ti_disk_ready;
 	disk->facts.stats = ti_disk_stats;
@@ -242,6 +248,8 @@ close_pair:
 destroy_lock:
 	ti_select_close(&disk->mode);
 	destroy_lock(disk);
+close_lines:
+	ti_log_ring_close(disk->lines);
 free_disk:
 	free(disk);
 	return err;
@@ -256,25 +264,27 @@ int ti_disk_close(struct ti_disk *disk)
 	ti_lun_get_stats(disk->lun, &stats);
 	err = ti_lun_close(disk->lun);
 	if (err)
-		ti_say(disk->dev, TI_LOG_ERR,
-		       "close failed (%s): what was written to %s and %s since the last good flush "
-		       "may be lost; check the pair before it is used again",
-		       strerror(-err), disk->config.data_path, disk->config.meta_path);
-	ti_say(disk->dev, TI_LOG_INFO,
-	       "closed reads=%" PRIu64 " writes=%" PRIu64 " flushes=%" PRIu64
-	       " flush_rounds=%" PRIu64 " mismatches=%" PRIu64 " bounced=%" PRIu64,
-	       stats.reads, stats.writes, stats.flushes, stats.flush_rounds, stats.mismatches,
-	       stats.bounced_parts);
+		ti_log_ring_say(disk->lines, TI_LOG_ERR,
+				"close failed (%s): what was written to %s and %s since the last "
+				"good flush "
+				"may be lost; check the pair before it is used again",
+				strerror(-err), disk->config.data_path, disk->config.meta_path);
+	ti_log_ring_say(disk->lines, TI_LOG_INFO,
+			"closed reads=%" PRIu64 " writes=%" PRIu64 " flushes=%" PRIu64
+			" flush_rounds=%" PRIu64 " mismatches=%" PRIu64 " bounced=%" PRIu64,
+			stats.reads, stats.writes, stats.flushes, stats.flush_rounds,
+			stats.mismatches, stats.bounced_parts);
 	if (stats.hash_helpers.count)
-		ti_say(disk->dev, TI_LOG_INFO,
-		       "hash_helpers=%u from_bytes=%zu pieces_helped=%" PRIu64
-		       " pieces_repeated=%" PRIu64,
-		       stats.hash_helpers.count, stats.hash_pieces.share_bytes,
-		       stats.hash_pieces.helped, stats.hash_pieces.repeated);
+		ti_log_ring_say(disk->lines, TI_LOG_INFO,
+				"hash_helpers=%u from_bytes=%zu pieces_helped=%" PRIu64
+				" pieces_repeated=%" PRIu64,
+				stats.hash_helpers.count, stats.hash_pieces.share_bytes,
+				stats.hash_pieces.helped, stats.hash_pieces.repeated);
 	ti_select_close(&disk->mode);
 	ti_pair_close(disk->queue);
 	close_contexts(disk);
 	destroy_lock(disk);
+	ti_log_ring_close(disk->lines);
 	free(disk);
 	return err;
 }

@@ -37,9 +37,9 @@
 #include "error.h"
 #include "events.h"
 #include "log.h"
+#include "log_ring.h"
 #include "lun.h"
 #include "ring.h"
-#include "say.h"
 #include "short_answer.h"
 #include "skipped.h"
 
@@ -71,8 +71,8 @@ struct ti_disk {
 	struct ti_config config;
 	struct ti_scsi_facts facts;
 	struct ti_select mode;
-	struct ti_voice voice;
-	struct ti_log log;
+	struct ti_log_ring *lines; /* to the runner's log; for whoever has the disk */
+	struct ti_log log;	   /* the engine's way into it */
 	struct ti_queue *queue;
 	struct ti_short_answer short_answer;
 	struct ti_skipped skipped;

@@ -92,9 +92,10 @@ static int reconfig_string(struct ti_disk *disk, const char *cfgstring)
 	    (!ti_config_parse(cfgstring, &config, &error) &&
 	     ti_config_equal(&config, &disk->config)))
 		return 0;
-	ti_say(disk->dev, TI_LOG_ERR,
-	       "refused: the config string cannot be changed while the LUN exists; delete the "
-	       "backstore and create it anew");
+	ti_log_ring_say(
+		disk->lines, TI_LOG_ERR,
+		"refused: the config string cannot be changed while the LUN exists; delete the "
+		"backstore and create it anew");
 	return -EOPNOTSUPP;
 }
 
@@ -110,7 +111,7 @@ static int reconfig(struct tcmu_device *dev, struct tcmulib_cfg_info *cfg)
 	case TCMULIB_CFG_DEV_SIZE:
 		err = ti_disk_resize(disk, cfg->data.dev_size, &error);
 		if (err)
-			ti_say(dev, TI_LOG_ERR, "resize refused: %s", error.text);
+			ti_log_ring_say(disk->lines, TI_LOG_ERR, "resize refused: %s", error.text);
 		return err;
 	case TCMULIB_CFG_WRITE_CACHE:
 		/*

@@ -9,38 +9,36 @@
 
 #include "libtcmu_log.h"
 
-#include "backstore.h"
 #include "error.h"
 
 /* libtcmu's LOG_MSG_LEN, without the byte that ends it. */
 #define LINE 254U
-/* What it puts in front, besides a name: "who:0 integrity/NAME: " or "who:0: ". */
-#define WHO	 "ti"
-#define WITH_LUN (sizeof(WHO ":0 integrity/: ") - 1)
-#define ALONE	 (sizeof(WHO ":0: ") - 1)
-#define NEWLINE	 1U
+/* What it puts in front: "who:0: ". */
+#define WHO	"ti"
+#define FRONT	(sizeof(WHO ":0: ") - 1)
+#define NEWLINE 1U
 
 /* The mark of a line that goes on, or has gone on, elsewhere. */
 #define MORE	 "..."
 #define MORE_LEN (sizeof(MORE " ") - 1)
 
-static void say_piece(struct tcmu_device *dev, enum ti_log_level level, bool first, int len,
+static void say_piece(const struct ti_voice *voice, enum ti_log_level level, bool first, int len,
 		      const char *text, bool last)
 {
-	const char *begin = first ? "" : MORE " ", *end = last ? "" : " " MORE;
+	const char *lun = voice->lun, *begin = first ? "" : MORE " ", *end = last ? "" : " " MORE;
 
 	switch (level) {
 	case TI_LOG_ERR:
-		tcmu_err_message(dev, WHO, 0, "%s%.*s%s\n", begin, len, text, end);
+		tcmu_err_message(NULL, WHO, 0, "%s%s%.*s%s\n", lun, begin, len, text, end);
 		break;
 	case TI_LOG_WARN:
-		tcmu_warn_message(dev, WHO, 0, "%s%.*s%s\n", begin, len, text, end);
+		tcmu_warn_message(NULL, WHO, 0, "%s%s%.*s%s\n", lun, begin, len, text, end);
 		break;
 	case TI_LOG_INFO:
-		tcmu_info_message(dev, WHO, 0, "%s%.*s%s\n", begin, len, text, end);
+		tcmu_info_message(NULL, WHO, 0, "%s%s%.*s%s\n", lun, begin, len, text, end);
 		break;
 	case TI_LOG_DBG:
-		tcmu_dbg_message(dev, WHO, 0, "%s%.*s%s\n", begin, len, text, end);
+		tcmu_dbg_message(NULL, WHO, 0, "%s%s%.*s%s\n", lun, begin, len, text, end);
 		break;
 	}
 }
@@ -60,31 +58,41 @@ static size_t piece_len(const char *text, size_t room)
 	return most;
 }
 
+/* Also those beyond ASCII, U+0080 to U+009F, in UTF-8: terminals obey them. */
+static void drop_controls(char *text)
+{
+	for (unsigned char *c = (unsigned char *)text; *c != '\0'; c++) {
+		if (*c < ' ' || *c == 0x7f)
+			*c = '?';
+		else if (*c == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f)
+			c[0] = c[1] = '?';
+	}
+}
+
 struct ti_voice ti_say_voice(struct tcmu_device *dev)
 {
+	struct ti_voice voice = { .lun = "" };
 	struct ti_backstore backstore;
 
 	if (!dev)
-		return (struct ti_voice){ .room = LINE - ALONE - NEWLINE };
+		return voice;
 	ti_backstore_find(dev, &backstore);
-	/* Where the kernel does not tell the name, the longest one there may be. */
-	return (struct ti_voice){ .dev = dev,
-				  .room = LINE - WITH_LUN - NEWLINE -
-					  (*backstore.hba ? strlen(backstore.name)
-							  : sizeof(backstore.name) - 1) };
+	snprintf(voice.lun, sizeof(voice.lun), "integrity/%s: ", backstore.name);
+	drop_controls(voice.lun);
+	return voice;
 }
 
-void ti_say_line(void *ctx, enum ti_log_level level, const char *text)
+void ti_say_line(const struct ti_voice *voice, enum ti_log_level level, char *text)
 {
-	const struct ti_voice *voice = ctx;
-	size_t room = voice->room;
+	size_t room = LINE - FRONT - strlen(voice->lun) - NEWLINE;
 	bool first = true;
 
+	drop_controls(text);
 	for (;;) {
 		size_t len = piece_len(text, room);
 		bool last = text[len] == '\0';
 
-		say_piece(voice->dev, level, first, (int)len, text, last);
+		say_piece(voice, level, first, (int)len, text, last);
 		if (last)
 			return;
 		text += len;

@@ -151,10 +151,10 @@ static void tell_left_out(struct ti_service_lun *lun, uint64_t count)
 
 	if (!disk)
 		return;
-	ti_say(disk->dev, TI_LOG_WARN,
-	       "mismatches were not signalled on D-Bus, dbus-daemon did not take them "
-	       "count=%" PRIu64,
-	       count);
+	ti_log_ring_say(disk->lines, TI_LOG_WARN,
+			"mismatches were not signalled on D-Bus, dbus-daemon did not take them "
+			"count=%" PRIu64,
+			count);
 	ti_service_lun_give_back(lun);
 }
 
@@ -210,9 +210,10 @@ static void take_events(struct ti_service_lun *lun)
 		return;
 	count = ti_events_take(&disk->events, event, &lost);
 	if (lost)
-		ti_say(disk->dev, TI_LOG_WARN,
-		       "mismatches were not signalled on D-Bus, too many at once count=%" PRIu64,
-		       lost);
+		ti_log_ring_say(
+			disk->lines, TI_LOG_WARN,
+			"mismatches were not signalled on D-Bus, too many at once count=%" PRIu64,
+			lost);
 	for (unsigned i = 0; i < count; i++) {
 		if (event[i].type == TI_EVENT_SCRUB_ENDED) {
 			lun->ended = (uint64_t)(g_get_real_time() / G_USEC_PER_SEC);

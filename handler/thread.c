@@ -10,7 +10,7 @@
 #include "clock.h"
 #include "disk.h"
 #include "io_thread.h"
-#include "say.h"
+#include "log_ring.h"
 
 /* A busy thread looks at the clock once in so many turns; an idle one each time. */
 #define TURNS_PER_TICK 64U
@@ -27,11 +27,11 @@ static void become_io_flusher(struct ti_disk *disk, const char *thread)
 	int err = ti_io_thread_become_flusher();
 
 	if (!err)
-		ti_say(disk->dev, TI_LOG_INFO, "io_flusher=yes thread=%s", thread);
+		ti_log_ring_say(disk->lines, TI_LOG_INFO, "io_flusher=yes thread=%s", thread);
 	else
-		ti_say(disk->dev, TI_LOG_WARN,
-		       "io_flusher=no thread=%s reason=\"%s\": do not swap to this LUN", thread,
-		       strerror(-err));
+		ti_log_ring_say(disk->lines, TI_LOG_WARN,
+				"io_flusher=no thread=%s reason=\"%s\": do not swap to this LUN",
+				thread, strerror(-err));
 }
 
 void ti_thread_adopt(struct ti_disk *disk)

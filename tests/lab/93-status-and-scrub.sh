@@ -3,7 +3,7 @@
 # Copyright (c) 2026 The tcmu-integrity authors
 #
 # A scrub finds a block that has decayed while the LUN is served; status, LOG SENSE, a signal, the log and the
-# metrics tell of it; what cannot be answered is refused with one sentence.
+# metrics tell of it; what cannot be answered is refused with one sentence; a log that hangs holds nobody up.
 # lab: timeout=480
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
@@ -28,6 +28,13 @@ complains 2 'not start, stop or status' scrub begin x
 complains 2 'the name of the LUN is missing' scrub start
 
 say 'no LUN'
+# The log has a file system of its own, which nobody else has open: it is frozen later.
+log_dev=$(loop_dev 16)
+mkfs.ext4 -q "$log_dev"
+mkdir "$LAB_TMP/log"
+mount "$log_dev" "$LAB_TMP/log"
+at_end umount "$LAB_TMP/log"
+: >"$runner_log"
 start_runner
 wait_for 20 service_is_there
 told 0 status
@@ -134,6 +141,25 @@ for method in ScrubStart ScrubStop Recalculate Flush; do
 		--method "org.tcmu_integrity1.Lun.$method" "${options[@]}" 2>&1)
 	assert_match "$complaint" AccessDenied "$method"
 done
+
+say 'a log that hangs'
+damage "$data" 20
+thaw() { fsfreeze --unfreeze "$LAB_TMP/log" 2>/dev/null || :; }
+at_end thaw
+fsfreeze --freeze "$LAB_TMP/log"
+for _ in 1 2 3; do
+	assert_sense "$(timeout 20 sg_raw -r 512 "$disk" 28 00 00 00 00 14 00 00 01 00 2>&1 || :)" \
+		'Medium Error' 'Unrecovered read error' 20
+done
+timeout 20 dd if="$disk" of=/dev/null bs=512 count=8 skip=64 iflag=direct status=none
+status=0
+timeout 20 "$cli" status "$name" >/dev/null || status=$?
+assert_eq "$status" 1 'the status while the log hangs'
+sleep 1.5
+thaw
+wait_for 20 runner_log_has "ti-log-uio[0-9]+ .*$name: tag mismatch on read .*sector=20 .*said_at=\"20"
+write_random "$disk" 20 1
+sg_sync "$disk"
 
 say 'a LUN that goes'
 logout disk

@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "libtcmu.h"
 #include "libtcmu_common.h"
@@ -71,6 +74,9 @@ bool fake_is_inside(void)
 {
 	return inside;
 }
+
+/* Set while the calling thread is the command thread. */
+static __thread bool commanding;
 
 static bool set_inside(bool now)
 {
@@ -342,7 +348,22 @@ struct tcmur_handler *fake_handler(void)
 /* --- the log --- */
 
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t log_changed = PTHREAD_COND_INITIALIZER;
+static bool log_hangs;
+static unsigned log_let, log_waiting;
 static char log_text[1 << 16];
+
+/* The log's file may hang.  Who serves I/O does not wait for it, nor allocates for a line. */
+static void check_thread(void)
+{
+	char name[16] = "";
+
+	pthread_getname_np(pthread_self(), name, sizeof(name));
+	if (strncmp(name, "ti-log-", strlen("ti-log-")) == 0)
+		return;
+	if (commanding || (pid_t)syscall(SYS_gettid) != getpid())
+		die("a thread that serves I/O calls the log");
+}
 
 static void log_line(struct tcmu_device *dev, const char *funcname, int linenr, const char *fmt,
 		     va_list args)
@@ -351,14 +372,23 @@ static void log_line(struct tcmu_device *dev, const char *funcname, int linenr, 
 	char line[255], prefix[255];
 	size_t used;
 
+	check_thread();
 	if (dev)
 		snprintf(prefix, sizeof(prefix), "%s:%d integrity/%0127d: ", funcname, linenr, 0);
 	else
 		snprintf(prefix, sizeof(prefix), "%s:%d: ", funcname, linenr);
 	vsnprintf(line, sizeof(line) - strlen(prefix), fmt, args);
 	pthread_mutex_lock(&log_lock);
+	log_waiting++;
+	pthread_cond_broadcast(&log_changed);
+	while (log_hangs && log_let == 0)
+		pthread_cond_wait(&log_changed, &log_lock);
+	log_waiting--;
+	if (log_let > 0)
+		log_let--;
 	used = strlen(log_text);
 	snprintf(log_text + used, sizeof(log_text) - used, "%s", line);
+	pthread_cond_broadcast(&log_changed);
 	pthread_mutex_unlock(&log_lock);
 }
 
@@ -384,6 +414,45 @@ bool fake_logged(const char *part)
 	found = strstr(log_text, part) != NULL;
 	pthread_mutex_unlock(&log_lock);
 	return found;
+}
+
+bool fake_will_log(const char *part)
+{
+	struct timespec until;
+	bool found;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 20;
+	pthread_mutex_lock(&log_lock);
+	while (!(found = strstr(log_text, part) != NULL) &&
+	       pthread_cond_timedwait(&log_changed, &log_lock, &until) == 0)
+		;
+	pthread_mutex_unlock(&log_lock);
+	return found;
+}
+
+void fake_log_hang(bool hangs)
+{
+	pthread_mutex_lock(&log_lock);
+	log_hangs = hangs;
+	log_let = 0;
+	pthread_cond_broadcast(&log_changed);
+	pthread_mutex_unlock(&log_lock);
+}
+
+void fake_log_let(unsigned lines)
+{
+	pthread_mutex_lock(&log_lock);
+	log_let = lines;
+	pthread_cond_broadcast(&log_changed);
+	while (log_let > 0 || log_waiting == 0)
+		pthread_cond_wait(&log_changed, &log_lock);
+	pthread_mutex_unlock(&log_lock);
+}
+
+const char *fake_log_text(void)
+{
+	return log_text;
 }
 
 void fake_log_clear(void)
@@ -595,7 +664,9 @@ static void process(struct tcmu_device *dev, struct tcmur_cmd *cmd)
 	}
 	track(dev);
 	set_inside(false);
+	commanding = true;
 	status = registered->handle_cmd(dev, cmd);
+	commanding = false;
 	set_inside(true);
 	if (status != TCMU_STS_ASYNC_HANDLED)
 		untrack(dev);

@@ -78,6 +78,15 @@ bool fake_is_inside(void);
 
 /** Has a line with @part been logged since the last fake_log_clear()? */
 bool fake_logged(const char *part);
+/** Likewise, or will it be soon?  For what comes through a ring. */
+bool fake_will_log(const char *part);
+/** Whoever writes to the log waits until it hangs no longer.  That is for the log's threads and the
+ *  main thread: any other that calls it aborts the test. */
+void fake_log_hang(bool hangs);
+/** While it hangs: let so many lines pass, and return when another one waits. */
+void fake_log_let(unsigned lines);
+/** All since fake_log_clear(), while nobody writes. */
+const char *fake_log_text(void);
 void fake_log_clear(void);
 
 /** What tcmu_dev_set_*() was told. */

@@ -190,6 +190,49 @@ static void with_commands_waiting_for_contexts(void **state)
 	commands_allocate_nothing(2, ";backend=threads;mode=direct");
 }
 
+/* Nor do they wait for it: neither the one that has something to say, nor others. */
+static void what_is_said_allocates_nothing_while_the_log_hangs(void **state)
+{
+	uint8_t block[512];
+	struct fake_command bad = { .cdb = { 0x28, [5] = 8, [8] = 1 }, .data = block, .len = 512 };
+	struct fake_command good = bad, flush = { .cdb = { 0x35 } };
+	struct file_pair pair;
+	struct tcmu_device *dev;
+	struct ti_disk *disk;
+	struct ti_config config;
+	struct ti_error error = { 0 };
+
+	(void)state;
+	file_pair_make(&pair, 512, BYTES, ";mode=direct");
+	dev = fake_device(pair.config, 512, pair.bytes);
+	assert_int_equal(ti_config_parse(pair.config, &config, &error), 0);
+	if (ti_disk_open(dev, &config, 0, &disk, &error))
+		fail_msg("%s", error.text);
+	tcmur_dev_set_private(dev, disk);
+	good.cdb[5] = 9;
+	assert_int_equal(fake_run(dev, &flush), TCMU_STS_OK);
+	for (good.cdb[0] = 0x2a; good.cdb[5] > 7; good.cdb[5]--)
+		assert_int_equal(fake_run(dev, &good), TCMU_STS_OK);
+	good.cdb[0] = 0x28;
+	file_pair_damage(pair.data, 8 * 512, 1);
+
+	fake_log_hang(true);
+	atomic_store(&counting, true);
+	for (unsigned i = 0; i < 3 * TI_LOG_RING_LINES; i++) {
+		assert_int_equal(fake_run(dev, &bad), TCMU_STS_PASSTHROUGH_ERR);
+		assert_int_equal(fake_run(dev, &good), TCMU_STS_OK);
+	}
+	atomic_store(&counting, false);
+	assert_false(fake_logged("tag mismatch"));
+	fake_log_hang(false);
+	assert_true(fake_will_log("tag mismatch on read"));
+	assert_int_equal(ti_disk_close(disk), 0);
+	assert_true(fake_logged("closed reads="));
+	fake_device_free(dev);
+	file_pair_remove(&pair);
+	assert_int_equal(atomic_load(&allocations), 0);
+}
+
 static void the_counter_counts(void **state)
 {
 	(void)state;
@@ -205,6 +248,7 @@ int main(void)
 		cmocka_unit_test(the_counter_counts),
 		cmocka_unit_test(with_contexts_for_all),
 		cmocka_unit_test(with_commands_waiting_for_contexts),
+		cmocka_unit_test(what_is_said_allocates_nothing_while_the_log_hangs),
 	};
 
 	handler_init();

@@ -132,7 +132,7 @@ static void open_replays_the_journal_in_both_modes(void **state)
 		assert_int_equal(fake_run(dev, &read), TCMU_STS_OK);
 		assert_int_equal(data[0], 0x41 + i);
 		assert_int_equal(data[511], 0x41 + i);
-		assert_true(fake_logged("journal replay ends"));
+		assert_true(fake_will_log("journal replay ends"));
 		fake_log_clear();
 		shut(dev, disk);
 	}
@@ -165,7 +165,7 @@ static void damaged_journal_refuses_the_open_with_its_place(void **state)
 	file_pair_damage(pair.meta, (8 + 3) * 512 + 504, 1);
 	assert_int_equal(open_disk("", &dev, &disk, &error), -EUCLEAN);
 	assert_non_null(strstr(error.text, "section 0, sector 3"));
-	assert_true(fake_logged("section 0, sector 3"));
+	assert_true(fake_will_log("section 0, sector 3"));
 	fake_device_free(dev);
 	file_pair_damage(pair.meta, (8 + 3) * 512 + 504, 1);
 	assert_int_equal(open_disk("", &dev, &disk, &error), 0); /* nobody holds it */
