@@ -9,7 +9,8 @@
  * "bitmap" though the journal has taken its place, a journal that was emptied, a bitmap without the
  * bits that were set.  Each of them would undo what the next open builds upon what it has read.  So
  * the file that outlives the process remembers the failure, and the next open writes all of this
- * once more, as it has found it, before it does anything else.
+ * once more, as it has found it, before it does anything else.  (For what is read from the data
+ * device see recalc.h.)
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -88,7 +89,7 @@ int ti_lun_rewrite_meta(struct ti_lun *lun, struct ti_error *error)
 				    "superblock and journal cannot be written once more: %s; the "
 				    "next open tries again",
 				    name, strerror(-err));
-	ti_tag_store_doubt(lun->store, false);
+	ti_tag_store_doubt(lun->store, TI_META, false);
 	ti_log(&lun->log, TI_LOG_WARN,
 	       "a flush failed when the pair was used last: superblock and journal were written "
 	       "once more, as they were found device=%s",

@@ -180,8 +180,7 @@ static void flush_failed(void *ctx, enum ti_device dev, int error)
 	if (lun->started || lun->inherited.found)
 		ti_tag_store_broken(lun->store, dev, error);
 	/* But the next start must not believe what it reads. */
-	if (dev == TI_META)
-		ti_tag_store_doubt(lun->store, true);
+	ti_tag_store_doubt(lun->store, dev, true);
 }
 
 /* The largest part: what the option says, what the tag scratch and a pin can take. */
@@ -574,7 +573,7 @@ int ti_lun_start(struct ti_lun *lun, struct ti_error *error)
 {
 	int err = start_store(lun, error);
 
-	if (err == 0 && lun->inherited.doubt)
+	if (err == 0 && lun->inherited.doubt[TI_META])
 		err = ti_lun_rewrite_meta(lun, error);
 	if (err == 0)
 		err = ti_lun_settle(lun, error);
@@ -660,8 +659,12 @@ int ti_lun_close(struct ti_lun *lun)
 	}
 	/* Whoever closes the LUN is told of a flush that has failed: the next open is a new start.
 	 * But one that does not believe everything it reads. */
-	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++)
+	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++) {
+		/* One of ours may have failed after one that was inherited. */
+		if (lun->flusher.broken[dev] != 0)
+			ti_tag_store_doubt(lun->store, dev, true);
 		ti_tag_store_broken(lun->store, dev, 0);
+	}
 	release(lun, err == 0 && !is_broken(lun));
 	return err;
 }

@@ -13,6 +13,7 @@
 #include "journal.h"
 #include "lun_internal.h"
 #include "memory.h"
+#include "tag_store.h"
 
 #define PIECE_BYTES (256U << 10)
 /* While others work, so much time is spent on resting for each part that a piece takes. */
@@ -184,6 +185,36 @@ static void read_piece(struct ti_recalc *r)
 		arrived(r);
 }
 
+static void data_rewritten(struct ti_io *io)
+{
+	struct ti_recalc *r = io->owner;
+
+	if (!io->fua || io->result != 0)
+		ti_flusher_wrote(&r->lun->flusher, TI_DATA);
+	r->state = TI_RECALC_REWRITTEN;
+}
+
+/* The range is held: nobody else writes there.  False if the piece is not to be written back. */
+static bool write_back(struct ti_recalc *r)
+{
+	struct ti_lun *lun = r->lun;
+
+	if (!r->rewrite || r->trusted || r->io.result != 0 || r->pin.error != 0)
+		return false;
+	r->state = TI_RECALC_REWRITING;
+	r->io = (struct ti_io){ .op = TI_IO_WRITE,
+				.dev = TI_DATA,
+				.fua = ti_device_writes_through(&lun->queue->dev[TI_DATA]),
+				.offset = r->io.offset,
+				.len = r->io.len,
+				.iov = &r->iov,
+				.iov_count = 1,
+				.done = data_rewritten,
+				.owner = r };
+	ti_queue_submit(lun->queue, &r->io);
+	return true;
+}
+
 static void granted(struct ti_range *range)
 {
 	struct ti_recalc *r =
@@ -315,6 +346,9 @@ static void end_piece(struct ti_recalc *r)
 	if (pin_error != 0) {
 		ti_lun_io_error(lun, TI_META, "tags", r->sector, pin_error);
 		r->rest_until_ns = now + RETRY_NS;
+	} else if (r->io.result != 0 && r->io.op == TI_IO_WRITE) {
+		ti_lun_io_error(lun, TI_DATA, "recalculation", r->sector, r->io.result);
+		r->rest_until_ns = now + RETRY_NS;
 	} else if (r->io.result != 0) {
 		read_failed(r);
 		return; /* a save's flush would be one more thing that may fail */
@@ -355,11 +389,15 @@ bool ti_recalc_run(struct ti_lun *lun)
 	case TI_RECALC_READ:
 		if (r->looking)
 			end_look(r);
-		else
+		else if (!write_back(r))
 			end_piece(r);
+		return true;
+	case TI_RECALC_REWRITTEN:
+		end_piece(r);
 		return true;
 	case TI_RECALC_LOCKING:
 	case TI_RECALC_ON_DEVICE:
+	case TI_RECALC_REWRITING:
 		break;
 	}
 	return false;
@@ -423,6 +461,23 @@ void ti_recalc_begin(struct ti_recalc *r)
 	       r->end, r->bits != NULL ? "dirty" : "all");
 }
 
+/* With nothing to recalculate, nothing is made of what the data device may lose. */
+static void settle_doubt(struct ti_recalc *r)
+{
+	struct ti_lun *lun = r->lun;
+
+	if (!lun->inherited.doubt[TI_DATA])
+		return;
+	r->rewrite = r->active;
+	if (r->rewrite)
+		ti_log(&lun->log, TI_LOG_WARN,
+		       "a flush failed when the pair was used last: blocks are written once more, "
+		       "as they are found, when they are recalculated device=%s",
+		       lun->queue->dev[TI_DATA].name);
+	else if (lun->flusher.broken[TI_DATA] == 0)
+		ti_tag_store_doubt(lun->store, TI_DATA, false);
+}
+
 int ti_recalc_open(struct ti_lun *lun, struct ti_error *error)
 {
 	struct ti_recalc *r = &lun->recalc;
@@ -443,6 +498,7 @@ int ti_recalc_open(struct ti_lun *lun, struct ti_error *error)
 	r->save_buf = ti_memory_get(TI_SB_BYTES, &lun->locked_memory);
 	if (r->data == NULL || r->tags == NULL || r->save_buf == NULL)
 		return ti_error_set(error, -ENOMEM, "out of memory for recalculation");
+	settle_doubt(r);
 	if (r->active)
 		ti_recalc_begin(r);
 	return 0;

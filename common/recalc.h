@@ -21,6 +21,12 @@
  * Between pieces it gives way: when requests came in meanwhile it rests three times as long as the
  * piece took.  How far it is goes to the superblock now and then, after a flush of the tags.
  *
+ * After a flush of the data device that has failed, blocks that are read may be in its cache only,
+ * and the next flush may succeed without covering them.  A tag that is made of such a block, and
+ * its bit gone, would be left alone by a power cut with the block of before.  So while the device
+ * is in doubt (ti_tag_store_doubt()) each piece that gets tags is written back as it was read, and
+ * the flush that makes the tags durable covers that.  At the end the doubt is over.
+ *
  * The last region's bit stays until the superblock says that all is done: else a crash in between
  * would find no reason to look at the bits, and begin again at the sector saved last.
  */
@@ -48,6 +54,8 @@ enum ti_recalc_state {
 	TI_RECALC_LOCKED,    /* has it; waits for a write-out of the journal to end */
 	TI_RECALC_ON_DEVICE, /* reads the blocks, pins the tags */
 	TI_RECALC_READ,	     /* both are there */
+	TI_RECALC_REWRITING, /* writes the blocks back */
+	TI_RECALC_REWRITTEN,
 };
 
 struct ti_recalc {
@@ -64,6 +72,7 @@ struct ti_recalc {
 	/* The piece under way. */
 	enum ti_recalc_state state;
 	bool trusted; /* verify it, do not recalculate */
+	bool rewrite; /* the data device is in doubt: write back what gets a tag */
 	unsigned pending;
 	uint64_t piece_sectors, piece_max;
 	uint64_t chunk_end;   /* with bits: the chunk that is worked through ends here */

@@ -19,6 +19,7 @@
 #include "bitmap.h"
 #include "lun_internal.h"
 #include "recalc.h"
+#include "tag_store.h"
 
 #define SAVE_SECTORS (256ULL << 11) /* the kernel's: every 256 MiB */
 #define SAVE_NS	     (10000 * TI_NS_PER_MS)
@@ -34,6 +35,9 @@ static void finish(struct ti_recalc *r)
 		ti_bits_clear(r->bits, (struct ti_bit_range){ 0, r->bits_bytes * 8 });
 	if (lun->bitmap != NULL)
 		ti_bitmap_clear(lun->bitmap);
+	if (r->rewrite)
+		ti_tag_store_doubt(lun->store, TI_DATA, false);
+	r->rewrite = false;
 	ti_log(&lun->log, r->unreadable > 0 || r->mismatches > 0 ? TI_LOG_WARN : TI_LOG_INFO,
 	       "recalculation ends recalculated_sectors=%" PRIu64 " mismatches=%" PRIu64
 	       " unreadable_sectors=%" PRIu64,

@@ -95,8 +95,16 @@ int ti_tag_store_keep(const char *path, const struct ti_store_pair *pair, bool *
 
 static bool says_anything(const struct ti_inheritance *inherited)
 {
-	return inherited->doubt || inherited->broken[TI_DATA] != 0 ||
-	       inherited->broken[TI_META] != 0;
+	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++)
+		if (inherited->doubt[dev] || inherited->broken[dev] != 0)
+			return true;
+	return false;
+}
+
+/* In the file's word. */
+static uint64_t doubt_bit(enum ti_device dev)
+{
+	return dev == TI_META ? 1 : 2;
 }
 
 int ti_tag_store_publish(struct ti_tag_store *s, const struct ti_inheritance *inherited)
@@ -105,13 +113,15 @@ int ti_tag_store_publish(struct ti_tag_store *s, const struct ti_inheritance *in
 
 	if (s->published) {
 		/* It says all but this, which may follow from what it says. */
-		if (inherited->doubt)
-			ti_tag_store_doubt(s, true);
+		for (enum ti_device dev = 0; dev < TI_DEVICES; dev++)
+			if (inherited->doubt[dev])
+				ti_tag_store_doubt(s, dev, true);
 		return 0;
 	}
-	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++)
+	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++) {
 		ti_tag_store_broken(s, dev, inherited->broken[dev]);
-	ti_tag_store_doubt(s, inherited->doubt);
+		ti_tag_store_doubt(s, dev, inherited->doubt[dev]);
+	}
 	err = ti_store_file_publish(&s->file);
 	s->published = err == 0;
 	if (err != 0 && !says_anything(inherited))
@@ -125,10 +135,11 @@ void ti_tag_store_broken(struct ti_tag_store *s, enum ti_device dev, int error)
 		ti_store_put(&s->broken[dev], (uint64_t)-error);
 }
 
-void ti_tag_store_doubt(struct ti_tag_store *s, bool doubt)
+void ti_tag_store_doubt(struct ti_tag_store *s, enum ti_device dev, bool doubt)
 {
 	if (s != NULL)
-		ti_store_put(s->doubt, doubt);
+		ti_store_put(s->doubt,
+			     (*s->doubt & ~doubt_bit(dev)) | (doubt ? doubt_bit(dev) : 0));
 }
 
 void ti_tag_store_close(struct ti_tag_store *s, bool remove)
@@ -400,9 +411,10 @@ static int rescue(struct rescue *r)
 static void inherit(const struct ti_tag_store *old, struct ti_inheritance *inherited)
 {
 	inherited->found = true;
-	/* It may have died between the two notes of a failure. */
-	inherited->doubt = *old->doubt != 0 || old->broken[TI_META] != 0;
 	for (enum ti_device dev = 0; dev < TI_DEVICES; dev++) {
+		/* It may have died between the two notes of a failure. */
+		inherited->doubt[dev] =
+			(*old->doubt & doubt_bit(dev)) != 0 || old->broken[dev] != 0;
 		if (old->broken[dev] == 0)
 			continue;
 		/* Whatever number stands there, it says that a flush has failed. */

@@ -32,14 +32,14 @@
 /** What a predecessor has left, beside tags. */
 struct ti_inheritance {
 	bool found;		/* a file of this pair */
-	bool doubt;		/* see ti_tag_store_doubt() */
+	bool doubt[TI_DEVICES]; /* see ti_tag_store_doubt() */
 	int broken[TI_DEVICES]; /* 0, or the negative errno of a flush that has failed */
 };
 
 struct ti_tag_store {
 	size_t lines;	  /* 0: a file that is only kept for what it says of flushes */
 	uint64_t *broken; /* per device: errno of its first failed flush, positive; 0: none */
-	uint64_t *doubt;  /* 1: see ti_tag_store_doubt() */
+	uint64_t *doubt;  /* a bit per device; see ti_tag_store_doubt() */
 	uint64_t *place;  /* per line: its index in the tag area + 1 while it is dirty, else 0 */
 	uint8_t *data;	  /* lines of TI_LINE_BYTES, page-aligned */
 	struct ti_store_file file;
@@ -92,11 +92,11 @@ int ti_tag_store_publish(struct ti_tag_store *store, const struct ti_inheritance
 void ti_tag_store_broken(struct ti_tag_store *store, enum ti_device dev, int error);
 
 /**
- * Note that what is read from the metadata device may be in its cache only, and stay there whatever
- * its next flush says; or that all of it that matters has been written again.  Closing the LUN does
- * not change that.  NULL is fine.  io path.
+ * Note that what is read from @dev may be in its cache only, and stay there whatever its next flush
+ * says; or that all of it that matters has been written again.  Closing the LUN does not change
+ * that.  NULL is fine.  io path.
  */
-void ti_tag_store_doubt(struct ti_tag_store *store, bool doubt);
+void ti_tag_store_doubt(struct ti_tag_store *store, enum ti_device dev, bool doubt);
 
 /** Unmap; @remove: nothing in it is needed any more, delete the file.  One that was not published
  * is deleted, and what is at its path is left alone.  NULL is fine. */

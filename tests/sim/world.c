@@ -695,9 +695,20 @@ static void settle_kill(void *ctx, uint32_t n, const uint8_t *data)
 			  data != NULL ? data : on_device(w, n), w->doubt[n], w->step->id);
 }
 
+/* A close that failed promises nothing but what was durable before. */
+static void settle_close(void *ctx, uint32_t n, const uint8_t *data)
+{
+	struct world *w = ctx;
+
+	w->counts->mismatches += data == NULL;
+	model_settle_kill(&w->model, n, model_judge_cut(&w->model, n, data, w->doubt[n]),
+			  data != NULL ? data : on_device(w, n), w->doubt[n], w->step->id);
+}
+
 static void power_cut(struct world *w, char mode)
 {
 	w->counts->cuts++;
+	w->lived_on = false;
 	sim_power_cut(w->sim);
 	forget_requests(w);
 	ti_lun_abandon(w->lun);
@@ -740,13 +751,44 @@ static void kill_process(struct world *w, char mode)
 	world_read_all(w, w->lun, settle_kill, w);
 }
 
+/*
+ * Whoever has closed it was told that a flush has failed, and opens it again: the machine lives on.
+ * The devices' caches hold what was written, and may never get it onto the medium.  The same after
+ * a close that went well, while the devices' caches may still hold what was lost before.
+ */
+static void live_on(struct world *w, char mode, bool told)
+{
+	struct ti_error error;
+
+	w->counts->lived_on++;
+	w->lived_on = true;
+	w->mode = world_mode_or(w, mode);
+	/* First, perhaps, opens that are killed.  Without a file none of them has a predecessor. */
+	while (access(w->store, F_OK) == 0 && sim_chance(&w->random, 30)) {
+		faults_vanish_after(&w->faults, 1 + (unsigned)sim_below(&w->random, 40), true);
+		(void)try_open(w, &error);
+		faults_none(&w->faults);
+		sim_kill(w->sim);
+		ti_lun_abandon(w->lun);
+	}
+	if (try_open(w, &error) != 0)
+		violation("open in mode %c after a close: %s", mode, error.text);
+	world_read_all(w, w->lun, told ? settle_close : settle_kill, w);
+	if (told)
+		model_lost(&w->model);
+}
+
 static void reopen(struct world *w, char mode)
 {
+	/* Of its own, so that the seeds of before it was there mean what they meant. */
+	struct sim_random own = { .state = ~w->step->seed };
 	uint32_t *acknowledged = w->op[0].acknowledged;
 	int err;
 
 	drain(w);
+	/* Nobody has asked for what a recalculation writes back. */
 	if (w->mode->write_errors_reach_writes && !w->reads_and_writes &&
+	    !(w->had_doubt && (w->lived_on || w->flush_broken)) &&
 	    w->data_write_faults != w->data_write_failures)
 		violation("%u write errors, %u failed writes", w->data_write_faults,
 			  w->data_write_failures);
@@ -767,6 +809,12 @@ static void reopen(struct world *w, char mode)
 		model_flushed(&w->model, acknowledged);
 	}
 	w->flush_broken = false; /* who closes is told */
+	/* Without a store nobody remembers. */
+	if ((err != 0 || w->lived_on) && w->schedule->shape.store && sim_chance(&own, 50)) {
+		live_on(w, mode, err != 0);
+		return;
+	}
+	w->lived_on = false;
 	sim_power_cut(w->sim);
 	open_lun(w, mode);
 	world_read_all(w, w->lun, settle_cut, w);
@@ -941,8 +989,9 @@ static void begin(struct world *w)
 static void end(struct world *w)
 {
 	reopen(w, w->mode->letter);
-	if (ti_lun_close(w->lun) != 0)
-		violation("last close failed");
+	/* A flush of the open may have failed, too. */
+	if ((ti_lun_close(w->lun) != 0) != w->flush_broken)
+		violation("last close %s", w->flush_broken ? "succeeded" : "failed");
 	forget_requests(w);
 	for (unsigned i = 0; i < MAX_IN_FLIGHT; i++)
 		free(w->op[i].acknowledged);

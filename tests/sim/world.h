@@ -25,6 +25,7 @@
 /* What happened, over all worlds. */
 struct world_counts {
 	uint64_t worlds, reads, writes, discards, flushes, mismatches, faults, cuts, kills, reopens;
+	uint64_t lived_on; /* opens after a close that failed, without a power cut */
 	uint64_t looks, states, exhaustive, cut_again, opened_again;
 	uint64_t doubts, recalculations; /* opens with a doubt; recalculations seen to their end */
 	uint64_t scrubs, scrub_mismatches;
@@ -75,6 +76,7 @@ struct world {
 	unsigned data_write_faults, data_write_failures, meta_read_faults, read_failures;
 	bool flush_broken; /* a flush has failed since the LUN was opened */
 	bool was_broken;   /* before the run that is being judged */
+	bool lived_on;	   /* over a close that failed: what is recalculated is written back */
 
 	uint64_t scrub_seen; /* bad places of the scrub under way that have been judged */
 };

@@ -180,12 +180,23 @@ static void judge_same(void *ctx, uint32_t n, const uint8_t *data)
 		  data ? "something else" : "its tag does not match");
 }
 
+/* The same after a flush, which does not cover what one of before had lost. */
+static void judge_flushed(void *ctx, uint32_t n, const uint8_t *data)
+{
+	struct look *l = ctx;
+
+	if (model_is_lost(&l->world->model, n, l->seen[n]))
+		judge_cut(ctx, n, data);
+	else
+		judge_same(ctx, n, data);
+}
+
 /* After a kill and a power cut.  Where the doubt has gone meanwhile, what was seen is durable. */
 static void judge_cut_after_kill(void *ctx, uint32_t n, const uint8_t *data)
 {
 	struct look *l = ctx;
 
-	if (l->settled[n] && !l->doubt[n])
+	if (l->settled[n] && !l->doubt[n] && !model_is_lost(&l->world->model, n, l->seen[n]))
 		judge_same(ctx, n, data);
 	else
 		judge_cut(ctx, n, data);
@@ -350,7 +361,7 @@ static void check_kill(struct look *l)
 	world_drop_store(l->store);
 	l->broken = false;
 	open_lun(l, mode, "after a kill and a power cut");
-	world_read_all(w, l->lun, flushed ? judge_same : judge_cut_after_kill, l);
+	world_read_all(w, l->lun, flushed ? judge_flushed : judge_cut_after_kill, l);
 	cut(l);
 	count_state(l, mode);
 }

@@ -293,12 +293,40 @@ void model_came_back(struct model *m, const struct step *step, enum version_stat
 	}
 }
 
-static void durable(struct block *b, uint32_t id)
+/* A discard that leaves on the device what is there, lost or not. */
+static bool is_bare(const struct model *m, uint32_t id)
 {
+	return m->written[id].discard && !m->forgets;
+}
+
+void model_lost(struct model *m)
+{
+	for (uint32_t n = 0; n < m->blocks; n++) {
+		struct block *b = &m->block[n];
+
+		if (b->count < 2)
+			continue;
+		b->lost = true;
+		b->lost_id = b->v[b->count - 1].id;
+	}
+}
+
+bool model_is_lost(const struct model *m, uint32_t n, uint32_t seen)
+{
+	const struct block *b = &m->block[n];
+
+	return b->lost && (seen >= SEEN_TORN || seen <= b->lost_id || is_bare(m, seen));
+}
+
+static void durable(const struct model *m, struct block *b, uint32_t id)
+{
+	if (b->lost && id <= b->lost_id)
+		return;
 	for (unsigned i = 0; i < b->count; i++) {
 		if (b->v[i].id != id)
 			continue;
 		drop_first(b, i);
+		b->lost = b->lost && is_bare(m, id);
 		return;
 	}
 	/* Not there: an even newer one is durable already. */
@@ -307,7 +335,7 @@ static void durable(struct block *b, uint32_t id)
 void model_durable(struct model *m, uint32_t block, uint32_t count, uint32_t id)
 {
 	for (uint32_t n = 0; n < count; n++)
-		durable(&m->block[block + n], id);
+		durable(m, &m->block[block + n], id);
 }
 
 void model_acknowledged(const struct model *m, uint32_t *id)
@@ -326,7 +354,7 @@ void model_flushed(struct model *m, const uint32_t *id)
 {
 	for (uint32_t n = 0; n < m->blocks; n++)
 		if (id[n] != UINT32_MAX)
-			durable(&m->block[n], id[n]);
+			durable(m, &m->block[n], id[n]);
 }
 
 /* A failed write, or what was found, may have left data and tag apart. */
@@ -390,7 +418,7 @@ void model_durable_seen(struct model *m, uint32_t n, uint32_t seen)
 		return;
 	for (unsigned i = 0; i < b->count && b->v[i].id != seen; i++)
 		filler |= lets_pass(m, &b->v[i]);
-	durable(b, seen);
+	durable(m, b, seen);
 	/* It is there, whatever its write was told; its tag perhaps is not, and that of a discard
 	 * before it has let it pass. */
 	if (b->v[0].id == seen && b->v[0].status == FAILED) {
@@ -435,7 +463,7 @@ uint32_t model_judge_cut(const struct model *m, uint32_t n, const uint8_t *data,
 {
 	const struct block *b = &m->block[n];
 	/* Its mark may be gone only if it is durable. */
-	unsigned least = doubt ? 0 : newest_marked(b);
+	unsigned least = doubt || b->lost ? 0 : newest_marked(b);
 	bool anything = doubt || b->doubt;
 
 	if (data == NULL && doubt)
@@ -561,6 +589,7 @@ void model_settle_cut(struct model *m, uint32_t n, uint32_t seen, const uint8_t 
 	b->v[0].status = status;
 	b->v[0].filler = filler;
 	b->doubt = doubt;
+	b->lost = false;
 }
 
 void model_settle_kill(struct model *m, uint32_t n, uint32_t seen, const uint8_t *bytes, bool doubt,

@@ -53,6 +53,10 @@ struct block {
 	unsigned count, room;
 	/* There was doubt when the LUN was opened, and what came of it is not yet known. */
 	bool doubt;
+	/* A failed flush should have covered its versions up to this one, and whoever closed the
+	 * LUN was told: none of them is ever certain, whatever a later flush says. */
+	bool lost;
+	uint32_t lost_id;
 };
 
 struct model {
@@ -126,6 +130,11 @@ void model_settle_cut(struct model *m, uint32_t n, uint32_t seen, const uint8_t 
 /* The devices' caches live on: older versions may come back when the power goes. */
 void model_settle_kill(struct model *m, uint32_t n, uint32_t seen, const uint8_t *bytes, bool doubt,
 		       uint32_t step);
+
+/* The LUN was opened again after a close that failed: what is not durable now never will be. */
+void model_lost(struct model *m);
+/* May what was seen of block @n after a kill be gone after a power cut, though it was flushed? */
+bool model_is_lost(const struct model *m, uint32_t n, uint32_t seen);
 
 /* Something could not be read while tags were made anew. */
 void model_unreadable(struct model *m);
