@@ -71,7 +71,6 @@ struct helper {
 	bool made;			    /* the piece's tags */
 	struct ti_hash_crew *crew;
 	unsigned number;
-	struct ti_io_thread_place place;
 	struct ti_io_threads got;
 	pthread_t thread;
 };
@@ -88,7 +87,6 @@ struct ti_hash_crew {
 	struct ti_io_threads threads;
 	sem_t offers, started;
 	_Alignas(LINE) atomic_bool stopping;
-	atomic_int processor; /* on which the request's thread was last */
 };
 
 /* The request under way. */
@@ -157,7 +155,6 @@ static void *help(void *arg)
 {
 	struct helper *h = arg;
 	struct ti_hash_crew *crew = h->crew;
-	int processor;
 
 	h->got = ti_io_thread_prepare("ti-hash", h->number);
 	(void)sem_post(&crew->started);
@@ -166,9 +163,6 @@ static void *help(void *arg)
 			; /* a signal: there are none for this thread but a debugger's */
 		if (atomic_load(&crew->stopping))
 			return NULL;
-		processor = atomic_load(&crew->processor);
-		if (sched_getcpu() == processor)
-			ti_io_thread_step_aside(&h->place, processor);
 		while (ti_hash_helper_step(crew, h->number))
 			;
 	}
@@ -313,8 +307,6 @@ void ti_hash_crew_blocks(struct ti_hash_crew *crew, uint64_t sector, struct ti_i
 {
 	struct round r = { .crew = crew, .data = data, .sector = sector, .left = n, .tags = tags };
 
-	if (!crew->script)
-		atomic_store(&crew->processor, sched_getcpu());
 	while (r.left > 0) {
 		offer_all(&r);
 		make(&r);
@@ -360,7 +352,6 @@ static struct ti_hash_crew *allocate(const struct ti_hash *own, unsigned helpers
 	if (!crew)
 		return NULL;
 	crew->own = own;
-	crew->processor = -1;
 	crew->bytes = bytes;
 	crew->piece_blocks = piece_blocks;
 	crew->pieces = pieces;

@@ -68,21 +68,6 @@ struct ti_io_threads ti_io_thread_prepare(const char *kind, unsigned number)
 	return got;
 }
 
-void ti_io_thread_step_aside(struct ti_io_thread_place *place, int processor)
-{
-	cpu_set_t now;
-
-	if (sched_getaffinity(0, sizeof(now), &now) != 0)
-		return; /* more processors than we know of */
-	if (!CPU_EQUAL(&now, &place->kept_to))
-		place->allowed = now; /* somebody else's wish */
-	place->kept_to = place->allowed;
-	CPU_CLR((size_t)processor, &place->kept_to);
-	/* The only one: then it is refused. */
-	if (sched_setaffinity(0, sizeof(place->kept_to), &place->kept_to) != 0)
-		place->kept_to = now;
-}
-
 void ti_io_threads_add(struct ti_io_threads *all, const struct ti_io_threads *one)
 {
 	all->count += one->count;

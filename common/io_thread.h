@@ -9,7 +9,6 @@
 #define TI_IO_THREAD_H
 
 #include <pthread.h>
-#include <sched.h>
 
 /** Threads of one kind, and what they have got for themselves. */
 struct ti_io_threads {
@@ -39,19 +38,6 @@ int ti_io_thread_start(pthread_t *thread, void *(*body)(void *arg), void *arg);
  * locks its stack.  Returns one thread and what it has got.  Allocates.
  */
 struct ti_io_threads ti_io_thread_prepare(const char *kind, unsigned number);
-
-/** Where a thread keeps itself to; zeros at first. */
-struct ti_io_thread_place {
-	cpu_set_t allowed, kept_to;
-};
-
-/**
- * The calling thread was put on the processor of another thread, in its place: where no processor
- * is idle, the scheduler wakes a thread where it ran last, and so for ever.  Go to another one, and
- * keep off this one; what the thread is allowed by others, now or later, is kept to.  Where there
- * is no other it stays.  io path.
- */
-void ti_io_thread_step_aside(struct ti_io_thread_place *place, int processor);
 
 /** One more. */
 void ti_io_threads_add(struct ti_io_threads *all, const struct ti_io_threads *one);

@@ -468,76 +468,6 @@ static void so_many_helpers_suit_as_processors_are_idle(void **state)
 	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
 }
 
-static bool is_kept_to(const cpu_set_t *want)
-{
-	cpu_set_t now;
-
-	return sched_getaffinity(0, sizeof(now), &now) == 0 && CPU_EQUAL(&now, want);
-}
-
-/* From each processor to the others: one is left out at a time. */
-static bool leaves_each(struct ti_io_thread_place *place, const cpu_set_t *all)
-{
-	bool good = true;
-
-	for (int i = 0; i < CPU_SETSIZE; i++) {
-		cpu_set_t rest = *all;
-
-		if (!CPU_ISSET((size_t)i, all))
-			continue;
-		CPU_CLR((size_t)i, &rest);
-		ti_io_thread_step_aside(place, i);
-		if (CPU_COUNT(&rest) > 0)
-			good = good && is_kept_to(&rest) && sched_getcpu() != i;
-		else
-			good = good && is_kept_to(all);
-	}
-	return good;
-}
-
-/* Somebody wants the thread there. */
-static bool stays_where_it_is_put(struct ti_io_thread_place *place, const cpu_set_t *all)
-{
-	bool good = true;
-
-	for (int i = 0; i < CPU_SETSIZE; i++) {
-		cpu_set_t one;
-
-		if (!CPU_ISSET((size_t)i, all))
-			continue;
-		CPU_ZERO(&one);
-		CPU_SET((size_t)i, &one);
-		good = good && sched_setaffinity(0, sizeof(one), &one) == 0;
-		ti_io_thread_step_aside(place, i);
-		good = good && is_kept_to(&one);
-		ti_io_thread_step_aside(place, i);
-		good = good && is_kept_to(&one);
-	}
-	return good;
-}
-
-/* In a thread of its own, whose place nobody misses.  (It may not assert.) */
-static void *step_aside(void *arg)
-{
-	struct ti_io_thread_place leaving = { 0 }, staying = { 0 };
-	cpu_set_t all;
-
-	if (sched_getaffinity(0, sizeof(all), &all) != 0 || !leaves_each(&leaving, &all) ||
-	    !stays_where_it_is_put(&staying, &all))
-		return NULL;
-	return arg;
-}
-
-static void a_thread_steps_aside_where_it_may(void **state)
-{
-	pthread_t thread;
-	void *done = NULL;
-
-	assert_int_equal(pthread_create(&thread, NULL, step_aside, state), 0);
-	assert_int_equal(pthread_join(thread, &done), 0);
-	assert_ptr_equal(done, state);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -548,7 +478,6 @@ int main(void)
 		cmocka_unit_test(close_waits_for_a_helper_that_is_late),
 		cmocka_unit_test(fast_digests_and_small_requests_are_not_shared),
 		cmocka_unit_test(so_many_helpers_suit_as_processors_are_idle),
-		cmocka_unit_test(a_thread_steps_aside_where_it_may),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
