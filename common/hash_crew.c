@@ -30,12 +30,12 @@
 #define DEFAULT_PIECE_BYTES ((size_t)16 << 10)
 
 /*
- * Requests are shared that take one thread longer than this: ten times what it takes until a
- * sleeping helper is at work.  How long they take is measured, for it differs from processor to
- * processor: SHA-256 takes three times as long without instructions of its own.  The bounds are
- * for measurements that went wrong.
+ * Requests are shared that take one thread longer than this: twenty times what it takes until a
+ * sleeping helper is at work, for a helper also takes a processor from somebody.  How long they
+ * take is measured, for it differs from processor to processor: SHA-256 takes three times as long
+ * without instructions of its own.  The bounds are for measurements that went wrong.
  */
-#define SHARE_NS    (150U * 1000)
+#define SHARE_NS    (300U * 1000)
 #define LEAST_BYTES ((size_t)64 << 10)
 #define MOST_BYTES  ((size_t)512 << 10)
 #define TRIES	    5U

@@ -213,7 +213,7 @@ static const struct ti_config_key keys[] = {
 		.preset = "auto",
 		.summary = "threads that help with large requests",
 		.about = "Where hash is a slow digest, so many threads of the LUN's own make some "
-			 "of the tags of requests that take one thread 150 us or longer, from 64 "
+			 "of the tags of requests that take one thread 300 us or longer, from 64 "
 			 "KiB on. auto: one less than there are processors, at most 3. crc32c, "
 			 "crc32 and xxhash64 never have any.",
 	},
