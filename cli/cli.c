@@ -23,13 +23,14 @@ static volatile sig_atomic_t stop_signal;
 
 void cli_complain(const char *fmt, ...)
 {
+	char text[2048];
 	va_list args;
 
-	fputs("tcmu-integrity: ", stderr);
 	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
+	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	fputc('\n', stderr);
+	ti_log_drop_controls(text);
+	fprintf(stderr, "tcmu-integrity: %s\n", text);
 }
 
 void cli_complain_error(const struct ti_error *error)

@@ -32,6 +32,17 @@ void ti_log(const struct ti_log *log, enum ti_log_level level, const char *fmt, 
 	log->line(log->ctx, level, text);
 }
 
+/* Also those beyond ASCII, U+0080 to U+009F, in UTF-8: terminals obey them. */
+void ti_log_drop_controls(char *text)
+{
+	for (unsigned char *c = (unsigned char *)text; *c != '\0'; c++) {
+		if (*c < ' ' || *c == 0x7f)
+			*c = '?';
+		else if (*c == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f)
+			c[0] = c[1] = '?';
+	}
+}
+
 int64_t ti_ratelimit(struct ti_ratelimit *rl, uint64_t now_ns)
 {
 	uint64_t suppressed;

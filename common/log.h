@@ -34,6 +34,10 @@ struct ti_log {
 void ti_log(const struct ti_log *log, enum ti_log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/** Let control characters in @text be question marks.  A message may repeat what somebody has sent
+ *  or named: it must not make lines of its own, nor give orders to a terminal. */
+void ti_log_drop_controls(char *text);
+
 /** At most @TI_RATELIMIT_BURST lines per @TI_RATELIMIT_NS; the rest is counted. */
 #define TI_RATELIMIT_BURST 10
 #define TI_RATELIMIT_NS	   (5ULL * 1000 * 1000 * 1000)

@@ -85,9 +85,9 @@ static int open_devices(const struct ti_pair_options *options, const struct ti_l
 {
 	const struct ti_device_request rq[TI_DEVICES] = {
 		[TI_DATA] = { "data device", options->data_path, options->read_only,
-			      options->no_lock },
+			      options->no_lock, options->peek },
 		[TI_META] = { "metadata device", options->meta_path, options->read_only,
-			      options->no_lock },
+			      options->no_lock, options->peek },
 	};
 	struct stat seen[TI_DEVICES];
 	int err = 0;
@@ -98,6 +98,10 @@ static int open_devices(const struct ti_pair_options *options, const struct ti_l
 	}
 	if (!err && options->data_path)
 		err = check_distinct(options, seen, error);
+	for (unsigned i = 0; i < TI_DEVICES && !err && options->peek; i++) {
+		if (rq[i].path)
+			err = ti_device_held(&rq[i], &seen[i], error);
+	}
 	for (unsigned i = 0; i < TI_DEVICES && !err; i++) {
 		if (rq[i].path)
 			err = ti_device_open(&rq[i], &seen[i], log, &dev[i], error);

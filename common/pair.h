@@ -31,6 +31,9 @@ struct ti_pair_options {
 	const char *meta_path;
 	bool read_only; /* open for reading only; readers share files, but not block devices */
 	bool no_lock;	/* dump of a device in use: neither O_EXCL nor lock; read_only only */
+	/* Would it open?  Neither claim nor lock nor wait, and nothing can be written.  Refused is
+	 * what somebody holds for certain, or this very process has open. */
+	bool peek;
 	enum ti_backend backend;
 	unsigned depth;	  /* most I/Os under way at once; 0: 256 */
 	unsigned threads; /* of the thread pool; 0: 16 */

@@ -129,22 +129,45 @@ static int say_open_failed(const struct ti_device_request *rq, const struct stat
 			    rq->role, rq->path, strerror(-err));
 }
 
+static int say_held(const struct ti_device_request *rq, const struct stat *seen, const char *text,
+		    struct ti_error *error)
+{
+	return ti_error_set(error, -EBUSY, "the %s %s is %s by %s", rq->role, rq->path,
+			    S_ISBLK(seen->st_mode) ? "in use" : "locked", text);
+}
+
+static enum ti_holder holder_of(const struct stat *seen, char text[TI_HOLDER_TEXT])
+{
+	return S_ISBLK(seen->st_mode) ? ti_holder_of_block(seen, text)
+				      : ti_holder_of_file(seen, text);
+}
+
+int ti_device_held(const struct ti_device_request *rq, const struct stat *seen,
+		   struct ti_error *error)
+{
+	char text[TI_HOLDER_TEXT];
+	enum ti_holder holder = holder_of(seen, text);
+
+	/* A process that has it open may do no more than look at it.  This one has a LUN there. */
+	if (holder == TI_HOLDER_CERTAIN ||
+	    (holder == TI_HOLDER_LIKELY && strstr(text, TI_HOLDER_SELF)))
+		return say_held(rq, seen, text, error);
+	return 0;
+}
+
 /* Shall a refused claim be tried again?  If not, @error says why. */
 static bool try_again(const struct ti_device_request *rq, const struct stat *seen,
 		      uint64_t give_up_ns, struct ti_error *error)
 {
 	const struct timespec pause = { .tv_nsec = HOLDER_PAUSE_NS };
-	bool block = S_ISBLK(seen->st_mode);
 	char text[TI_HOLDER_TEXT];
-	enum ti_holder holder;
+	enum ti_holder holder = holder_of(seen, text);
 
-	holder = block ? ti_holder_of_block(seen, text) : ti_holder_of_file(seen, text);
 	if (holder != TI_HOLDER_CERTAIN && ti_clock_now(&ti_clock_monotonic) < give_up_ns) {
 		(void)nanosleep(&pause, NULL);
 		return true;
 	}
-	(void)ti_error_set(error, -EBUSY, "the %s %s is %s by %s", rq->role, rq->path,
-			   block ? "in use" : "locked", text);
+	(void)say_held(rq, seen, text, error);
 	return false;
 }
 
@@ -157,8 +180,8 @@ static uint64_t give_up_at(void)
 static int open_block(const struct ti_device_request *rq, const struct stat *seen,
 		      struct ti_error *error)
 {
-	int flags = O_CLOEXEC | O_DIRECT | (rq->read_only ? O_RDONLY : O_RDWR) |
-		    (rq->no_lock ? 0 : O_EXCL);
+	int flags = O_CLOEXEC | O_DIRECT | (rq->read_only || rq->peek ? O_RDONLY : O_RDWR) |
+		    (rq->no_lock || rq->peek ? 0 : O_EXCL);
 	uint64_t give_up_ns = give_up_at();
 
 	for (;;) {
@@ -177,9 +200,12 @@ static int open_block(const struct ti_device_request *rq, const struct stat *see
 static int open_file(const struct ti_device_request *rq, const struct stat *seen, bool *direct,
 		     struct ti_error *error)
 {
-	int flags = O_CLOEXEC | (rq->read_only ? O_RDONLY : O_RDWR);
-	int fd = open(rq->path, flags | O_DIRECT);
+	int flags = O_CLOEXEC | (rq->read_only || rq->peek ? O_RDONLY : O_RDWR);
+	int fd;
 
+	if (rq->peek && !rq->read_only && access(rq->path, W_OK) != 0)
+		return say_open_failed(rq, seen, -errno, error);
+	fd = open(rq->path, flags | O_DIRECT);
 	*direct = fd >= 0;
 	if (fd < 0 && errno == EINVAL)
 		fd = open(rq->path, flags);
@@ -194,7 +220,7 @@ static int lock_file(const struct ti_device_request *rq, const struct stat *seen
 	int how = (rq->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB;
 	uint64_t give_up_ns = give_up_at();
 
-	if (rq->no_lock)
+	if (rq->no_lock || rq->peek)
 		return 0;
 	while (flock(fd, how) != 0) {
 		if (errno != EWOULDBLOCK)

@@ -18,6 +18,7 @@ struct ti_device_request {
 	const char *path;
 	bool read_only;
 	bool no_lock;
+	bool peek;
 };
 
 /**
@@ -25,6 +26,11 @@ struct ti_device_request {
  * Returns 0 or negative errno with a sentence.
  */
 int ti_device_look(const struct ti_device_request *rq, struct stat *st, struct ti_error *error);
+
+/** For a peek, before anything is opened: does somebody hold what ti_device_look() saw?  Returns 0
+ * or -EBUSY with a sentence. */
+int ti_device_held(const struct ti_device_request *rq, const struct stat *seen,
+		   struct ti_error *error);
 
 /**
  * Open and lock what ti_device_look() saw, and learn what I/O it takes.  Waits up to two seconds

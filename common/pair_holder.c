@@ -238,7 +238,7 @@ static void add_process(char text[TI_HOLDER_TEXT], const char *pid)
 	(void)snprintf(path, sizeof(path), "/proc/%s/comm", pid);
 	read_line(path, comm, sizeof(comm));
 	(void)snprintf(text + used, TI_HOLDER_TEXT - used, "%s%sprocess %s (%s)", used ? ", " : "",
-		       strtol(pid, NULL, 10) == getpid() ? "this very " : "", pid,
+		       strtol(pid, NULL, 10) == getpid() ? TI_HOLDER_SELF : "", pid,
 		       comm[0] ? comm : "?");
 }
 

@@ -13,6 +13,9 @@
 /** Room for a holder's description. */
 #define TI_HOLDER_TEXT 400
 
+/** Stands in it before the process that asks. */
+#define TI_HOLDER_SELF "this very "
+
 enum ti_holder {
 	TI_HOLDER_UNKNOWN, /* nobody who can be seen; @text says so */
 	TI_HOLDER_LIKELY,  /* has the device open: others may have, too */

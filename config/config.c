@@ -221,6 +221,7 @@ static int check_characters(struct ti_config_load *load, const char *s)
 static int check_frame(struct ti_config_load *load, const char *s)
 {
 	size_t len = strlen(s);
+	int err;
 
 	if (len > TI_CONFIG_MAX)
 		return ti_config_problem(load, -ENAMETOOLONG,
@@ -228,10 +229,12 @@ static int check_frame(struct ti_config_load *load, const char *s)
 					 "since the kernel cuts longer ones off; use shorter "
 					 "device names",
 					 len, TI_CONFIG_PREFIX, TI_CONFIG_MAX);
-	if (strncmp(s, TI_CONFIG_PREFIX, strlen(TI_CONFIG_PREFIX)) != 0)
-		return ti_config_problem(load, -EINVAL, "'%s' does not start with '%s'", s,
-					 TI_CONFIG_PREFIX);
-	return check_characters(load, s);
+	/* Before anything of it is repeated: it goes to the log, and anybody may have sent it. */
+	err = check_characters(load, s);
+	if (!err && strncmp(s, TI_CONFIG_PREFIX, strlen(TI_CONFIG_PREFIX)) != 0)
+		err = ti_config_problem(load, -EINVAL, "'%s' does not start with '%s'", s,
+					TI_CONFIG_PREFIX);
+	return err;
 }
 
 /* A key that nothing needs is a mistake somewhere. */

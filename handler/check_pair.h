@@ -5,10 +5,18 @@
  *
  * check_config() is the only place whose sentence an administrator sees in targetcli; what open()
  * finds later ends up in the log.  So all that open() does with the pair is done here, too, and
- * undone: locks and all, since "in use by ..." is the most frequent answer.  Nothing is written.
+ * undone.  Nothing is written.
+ *
+ * But anybody may ask, over D-Bus, with whatever string, in a loop, and tcmu-runner answers as
+ * root.  So a check claims and locks nothing and waits for nobody: devices could not be formatted
+ * or mounted meanwhile, and the runner's main thread has more to do.  A holder that shows only when
+ * the device is claimed, such as another process, is found by open().  No key is used on a metadata
+ * device that its profile does not name.  What somebody may not look at himself he is not told.
  */
 #ifndef TI_CHECK_PAIR_H
 #define TI_CHECK_PAIR_H
+
+#include <stdbool.h>
 
 #include "config.h"
 #include "error.h"
@@ -18,5 +26,12 @@
  * Returns 0, or what ti_pair_open() or ti_lun_open() said; @error has the sentence.
  */
 int ti_check_pair(const struct ti_config *config, struct ti_error *error);
+
+/**
+ * May everybody be told why ti_check_pair() has failed: can a user without any rights see whether
+ * the devices' paths exist?  The runner's main thread, whose rights on file systems it lays down
+ * for a moment.
+ */
+bool ti_check_may_be_told(const struct ti_config *config);
 
 #endif

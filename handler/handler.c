@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <glib.h>
+
 #include "libtcmu.h"
 #include "tcmu-runner.h"
 #include "tcmur_device.h"
@@ -33,18 +35,33 @@ static struct ti_disk *disk_of(struct tcmu_device *dev)
 	return tcmur_dev_get_private(dev);
 }
 
+/* It goes out on D-Bus, which wants UTF-8, and may repeat a part of what came in.  The runner frees
+ * it. */
+static char *answer(const char *text)
+{
+	g_autofree char *valid = g_utf8_make_valid(text, -1);
+
+	return strdup(valid);
+}
+
+/* Anybody may have it called, over D-Bus; see check_pair.h. */
 static bool check_config(const char *cfgstring, char **reason)
 {
 	struct ti_error error = { 0 };
 	struct ti_config config;
+	bool secret = false;
 	int err = ti_config_parse(cfgstring, &config, &error);
 
-	if (!err)
+	if (!err) {
 		err = ti_check_pair(&config, &error);
+		secret = err && !ti_check_may_be_told(&config);
+	}
 	if (err) {
 		/* The runner cuts what it logs itself. */
 		ti_say(NULL, TI_LOG_WARN, "refused: %s", error.text);
-		*reason = strdup(error.text);
+		*reason = answer(secret ? "the pair cannot be opened; what lies on the way to it "
+					  "is not for everybody to know, so the log alone says why"
+					: error.text);
 	}
 	return !err;
 }
@@ -189,12 +206,17 @@ __attribute__((visibility("default"))) int handler_init(void)
 		/* No ->unmap: the core loses its errors, and divides by zero on the way to it. */
 	};
 	struct ti_error error = { 0 };
+	int err;
 
 	if (ti_abi_check(&error)) {
 		ti_say(NULL, TI_LOG_ERR, "%s", error.text);
 		return -1;
 	}
 	handler.cfg_desc = ti_config_describe();
-	ti_service_start();
-	return tcmur_register_handler(&handler);
+	/* A copy of this file in the same directory is refused here, and must not take the bus
+	 * name. */
+	err = tcmur_register_handler(&handler);
+	if (!err)
+		ti_service_start();
+	return err;
 }

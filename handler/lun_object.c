@@ -312,6 +312,7 @@ void ti_lun_object_signal(struct ti_service_lun *lun, struct ti_disk *disk,
 {
 	GDBusConnection *bus = g_dbus_interface_skeleton_get_connection(lun->skeleton);
 	const char *path = g_dbus_interface_skeleton_get_object_path(lun->skeleton);
+	g_autofree char *device = NULL;
 	const char *name = NULL;
 	GVariant *values = NULL;
 
@@ -328,8 +329,9 @@ void ti_lun_object_signal(struct ti_service_lun *lun, struct ti_disk *disk,
 		break;
 	case TI_EVENT_DEVICE_FAILED:
 		name = "DeviceFailed";
-		values = g_variant_new("(sss)", event->dev == TI_DATA ? "data" : "metadata",
-				       disk->queue->dev[event->dev].name, strerror(-event->error));
+		device = g_utf8_make_valid(disk->queue->dev[event->dev].name, -1);
+		values = g_variant_new("(sss)", event->dev == TI_DATA ? "data" : "metadata", device,
+				       strerror(-event->error));
 		break;
 	}
 	if (name)

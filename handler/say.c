@@ -58,17 +58,6 @@ static size_t piece_len(const char *text, size_t room)
 	return most;
 }
 
-/* Also those beyond ASCII, U+0080 to U+009F, in UTF-8: terminals obey them. */
-static void drop_controls(char *text)
-{
-	for (unsigned char *c = (unsigned char *)text; *c != '\0'; c++) {
-		if (*c < ' ' || *c == 0x7f)
-			*c = '?';
-		else if (*c == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f)
-			c[0] = c[1] = '?';
-	}
-}
-
 struct ti_voice ti_say_voice(struct tcmu_device *dev)
 {
 	struct ti_voice voice = { .lun = "" };
@@ -78,7 +67,7 @@ struct ti_voice ti_say_voice(struct tcmu_device *dev)
 		return voice;
 	ti_backstore_find(dev, &backstore);
 	snprintf(voice.lun, sizeof(voice.lun), "integrity/%s: ", backstore.name);
-	drop_controls(voice.lun);
+	ti_log_drop_controls(voice.lun);
 	return voice;
 }
 
@@ -87,7 +76,7 @@ void ti_say_line(const struct ti_voice *voice, enum ti_log_level level, char *te
 	size_t room = LINE - FRONT - strlen(voice->lun) - NEWLINE;
 	bool first = true;
 
-	drop_controls(text);
+	ti_log_drop_controls(text);
 	for (;;) {
 		size_t len = piece_len(text, room);
 		bool last = text[len] == '\0';

@@ -14,8 +14,9 @@ from configshell_fb import ExecutionError  # type: ignore[import]
 
 from . import lun, pair
 
-# In sectors of 512 bytes.  tcmu's own default, 64 KiB, is small for what the handler can do at once.
-HW_MAX_SECTORS = "2048"
+# tcmu's own default, 128 blocks, is small for what the handler can do at once.  LIO's attribute, hw_max_sectors,
+# counts the LUN's blocks.
+LARGEST_TRANSFER = 1 << 20
 
 MODES = ["journal", "direct", "bitmap", "recovery"]
 BACKENDS = ["auto", "uring", "threads"]
@@ -246,7 +247,8 @@ def integrity_backstore(module: Any) -> Any:
             'tcmu-integrity config explain KEY'.
 
             size is all that the pair provides, and block_size the one it was formatted
-            with, unless given. hw_max_sectors is 2048, 1 MiB, unless given.
+            with, unless given. hw_max_sectors counts blocks, and makes 1 MiB
+            unless given.
 
             format=true makes the pair first, and destroys what is on both devices:
             what was found there is shown and must be agreed to, by typing YES, or by
@@ -296,7 +298,7 @@ def integrity_backstore(module: Any) -> Any:
                                      f"{there.block_size} bytes")
             try:
                 super().ui_command_create(name, str(bytes_wanted), cfgstring, wwn,
-                                          hw_max_sectors or HW_MAX_SECTORS,
+                                          hw_max_sectors or str(LARGEST_TRANSFER // blocks),
                                           with_block_size(control, blocks))
             except ExecutionError as error:
                 if "creation failed" not in str(error):

@@ -54,6 +54,22 @@ refused "$read_only;meta=$meta" "$read_only is read-only"
 refused "$data;meta=$meta;hash=md5" 'hash=md5 is unknown; it can be: .*crc32c'
 refused "$(printf '/%0300d' 0);meta=$meta" 'may have 254'
 
+say 'anybody may ask'
+as_nobody() {
+	setpriv --reuid=65534 --regid=65534 --clear-groups dbus-send --system --print-reply \
+		--dest=org.kernel.TCMUService1 /org/kernel/TCMUService1/integrity \
+		org.kernel.TCMUService1.CheckConfig "string:$1"
+}
+mkdir -m 700 "$LAB_TMP/secret"
+: >"$LAB_TMP/secret/there"
+for path in secret/there secret/nothing; do
+	assert_match "$(as_nobody "integrity/$LAB_TMP/$path;meta=$meta")" 'not for everybody to know'
+done
+assert_match "$(as_nobody "integrity/$data;meta=/dev/nothing")" 'does not exist'
+assert_match "$(as_nobody "integrity/$data;meta=$meta")" 'boolean true'
+assert_match "$(as_nobody $'x\n2026-11-29 12:00:00.000 417:cmdproc-uio0 [ERROR] forged')" 'control character 0x0a'
+assert_fails runner_log_has forged >/dev/null
+
 create() {
 	targetcli /backstores/user:integrity create "name=$(backstore_name bad)" size=1M "cfgstring=$1"
 }

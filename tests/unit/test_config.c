@@ -194,6 +194,7 @@ static void what_would_not_survive_the_way_is_refused(void **state)
 	refused("integrity//dev/a,b;meta=/dev/b", -EINVAL, "contains a ','");
 	refused("integrity//dev/a\n;meta=/dev/b", -EINVAL, "byte 17 is the control character 0x0a");
 	refused("integrity//dev/a\x7f;meta=/dev/b", -EINVAL, "control character 0x7f");
+	refused("x\n[ERROR] forged", -EINVAL, "byte 2 is the control character 0x0a");
 	good("integrity//dev/\xc3\xa4;meta=/dev/\xff");
 
 	/* 254 bytes can be used; 255 may be what is left of more. */

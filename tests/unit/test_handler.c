@@ -12,11 +12,16 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sys/stat.h>
+
 #include <cmocka.h>
+
+#include <glib.h>
 
 #include "libtcmu.h"
 
 #include "abi.h"
+#include "check_pair.h"
 #include "config.h"
 #include "fake_tcmu.h"
 #include "file_pair.h"
@@ -31,6 +36,7 @@ static int make_pair(void **state)
 {
 	(void)state;
 	file_pair_make(&pair, 512, 1 << 20, "");
+	assert_int_equal(chmod(pair.dir, 0755), 0); /* everybody may know what lies there */
 	fake_log_clear();
 	return 0;
 }
@@ -118,6 +124,66 @@ static void check_config_finds_what_open_would(void **state)
 	handler->close(dev);
 	checked(pair.config, NULL);
 	fake_device_free(dev);
+}
+
+/* Anybody may ask, and root answers. */
+static void check_config_does_not_tell_what_lies_in_private_places(void **state)
+{
+	char s[300];
+
+	(void)state;
+	if (geteuid() == 0)
+		assert_int_equal(chmod(pair.dir, 0700), 0);
+	else
+		assert_int_equal(chmod(pair.dir, 0), 0);
+	snprintf(s, sizeof(s), "integrity/%s;meta=%s/nothing", pair.data, pair.dir);
+	checked(s, "the log alone says why");
+	snprintf(s, sizeof(s), "integrity/%s;meta=%s", pair.meta, pair.data);
+	checked(s, "the log alone says why");
+	assert_true(fake_logged(geteuid() == 0 ? "nothing does not exist" : "refused: "));
+	assert_int_equal(chmod(pair.dir, 0755), 0);
+}
+
+/* A profile's key is not tried on whatever somebody names. */
+static void check_config_loads_no_key_for_another_metadata_device(void **state)
+{
+	const struct ti_config_paths paths = { .profiles = pair.dir };
+	struct ti_error error = { 0 };
+	struct ti_config config;
+	char path[100], s[200];
+	FILE *f;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/p.conf", pair.dir);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fprintf(f, "[lun]\ndata=%s\nmeta=%s\nhash=hmac-sha256\nintegrity_key_file=%s/key\n",
+		pair.data, pair.meta, pair.dir);
+	fclose(f);
+	if (ti_config_parse_at(&paths, "integrity/profile=p", &config, NULL, &error))
+		fail_msg("%s", error.text);
+	assert_int_equal(ti_check_pair(&config, &error), -ENOKEY); /* there is none */
+	snprintf(s, sizeof(s), "integrity/profile=p;meta=%s", pair.meta);
+	assert_int_equal(ti_config_parse_at(&paths, s, &config, NULL, &error), 0);
+	error.err = 0;
+	assert_int_equal(ti_check_pair(&config, &error), 0);
+	unlink(path);
+}
+
+/* GDBus takes no other; a name may be cut in the middle of a character. */
+static void reasons_are_utf8(void **state)
+{
+	char *reason = NULL, s[200];
+
+	(void)state;
+	snprintf(s, sizeof(s), "%.120s;a", "integrity//dev/a;meta=/dev/b");
+	for (unsigned i = 0; i < 40; i++)
+		strcat(s, "\xc3\xa4");
+	strcat(s, "=1");
+	assert_false(handler->check_config(s, &reason));
+	assert_non_null(strstr(reason, "there is no key"));
+	assert_true(g_utf8_validate(reason, -1, NULL));
+	free(reason);
 }
 
 /* Open must fail, say @part in the log and leave nothing behind: twice, as rtslib does. */
@@ -340,6 +406,9 @@ int main(void)
 		TEST(another_libtcmu_is_refused),
 		cmocka_unit_test(another_version_of_the_runner_is_refused),
 		TEST(check_config_finds_what_open_would),
+		TEST(check_config_does_not_tell_what_lies_in_private_places),
+		TEST(check_config_loads_no_key_for_another_metadata_device),
+		TEST(reasons_are_utf8),
 		TEST(open_refuses_what_cannot_be_served),
 		TEST(a_second_opener_is_told_who_holds_the_pair),
 		TEST(the_core_is_told_the_truth),

@@ -286,6 +286,24 @@ static void reader_without_lock_sees_a_pair_in_use(void **state)
 	ti_pair_close(q);
 }
 
+static void peek_locks_nothing_and_sees_who_holds_a_pair(void **state)
+{
+	struct ti_pair_options options = pair_of(*state), peek = options;
+	struct ti_error error = { 0 };
+	struct ti_queue *q;
+
+	peek.peek = true;
+	assert_int_equal(ti_pair_open(&peek, &testio_log, &q, &error), 0);
+	expect_opens(&options);
+	assert_int_equal(fcntl(ti_pair_fd(q, TI_DATA), F_GETFL) & O_ACCMODE, O_RDONLY);
+	assert_int_equal(fcntl(ti_pair_fd(q, TI_META), F_GETFL) & O_ACCMODE, O_RDONLY);
+	ti_pair_close(q);
+	q = testio_open(*state, &(const struct ti_pair_options){ .backend = TI_BACKEND_AUTO });
+	EXPECT_REFUSED(&peek, -EBUSY, "locked by this very process");
+	ti_pair_close(q);
+	expect_opens(&peek);
+}
+
 /* A child that holds a lock on @path until it is killed; it has written to @ready by then. */
 static pid_t start_holder(const char *path)
 {
@@ -426,6 +444,7 @@ int main(void)
 		cmocka_unit_test(what_holds_no_blocks_is_refused),
 		cmocka_unit_test(one_device_under_two_names_is_refused),
 		cmocka_unit_test(options_that_contradict_are_refused),
+		cmocka_unit_test(peek_locks_nothing_and_sees_who_holds_a_pair),
 		cmocka_unit_test(file_without_permission_is_refused),
 		cmocka_unit_test(failed_open_of_one_device_releases_the_other),
 		cmocka_unit_test(size_is_in_whole_sectors),
