@@ -134,6 +134,10 @@ static int scrub_start(struct ti_service_lun *lun, struct ti_disk *disk, GVarian
 
 	if (err)
 		return err;
+	/* A thread still reads where the last one was cut short: this would begin at the beginning,
+	 * and what is read then be dropped. */
+	if (!restart && !lun->restored && ti_disk_state(disk) == TI_DISK_READY)
+		return -EAGAIN;
 	ti_disk_look(disk, &view);
 	err = ti_disk_scrub_start(disk, !restart, rate);
 	if (err)
