@@ -70,7 +70,8 @@ def rate_of(text: Optional[str]) -> int:
         return 0
     found = re.fullmatch(r"([0-9]+)(?:([KMGTkmgt])(?:iB)?)?", text)
     if not found:
-        raise ExecutionError(f"rate={text} is no number of bytes per second; it may end in K, M, G or T, as in rate=100M")
+        raise ExecutionError(f"rate={text} is no number of bytes per second; it may end in K, M, G or T, "
+                             "as in rate=100M")
     number, unit = found.groups()
     rate = int(number) << (10 * (1 + "KMGT".index(unit.upper())) if unit else 0)
     if not RATE_MIN <= rate <= RATE_MAX:

@@ -30,7 +30,9 @@ class Lun:
         self.full_name = name
         self.name = name.rpartition("/")[2]
 
-    def _send(self, path: str, interface: str, method: str, arguments: Any, timeout_ms: int = TIMEOUT_MS) -> Any:
+    # pylint: disable-next=too-many-arguments
+    def _send(self, path: str, interface: str, method: str, arguments: Any,
+              timeout_ms: int = TIMEOUT_MS) -> Any:
         try:
             bus = Gio.bus_get_sync(Gio.BusType.SYSTEM, None)
             return bus.call_sync(NAME, path, interface, method, arguments, None,

@@ -194,7 +194,7 @@ class Waiting(Bus):
         """While it runs, and while it cannot be seen."""
         self.has(**READY, Recalculating=True)
         waiter = self.wait_for("recalculate", "lun0")
-        waiter.looks(2)
+        waiter.looks(3)  # before the method, after it, and while it waits
         waiter.process.send_signal(signal.SIGINT)
         self.assertTrue(waiter.ends(STOPPED)["recalculation"]["active"])
         waiter = self.wait_for("recalculate", "lun0")
@@ -293,12 +293,12 @@ class Names(Bus):
             lun = self.fits("status", done.out)["luns"][0]
             self.assertEqual((lun["name"], lun["full_name"]), ("lun0", "user_3/lun0"))
         self.expect_complaint(run("status", "user_4/lun0", env=self.env), REFUSED, "it serves lun0")
-        self.have({f"{LUN0}_{n}": {**READY, "Name": f"user_{n}/lun0", "FullName": f"user_{n}/lun0"}
-                   for n in (3, 4)})
+        self.have({f"{LUN0}_{hba}": {**READY, "Name": f"user_{hba}/lun0", "FullName": f"user_{hba}/lun0"}
+                   for hba in (3, 4)})
         done = self.expect_complaint(run("status", "lun0", env=self.env), REFUSED,
                                      "more than one LUN is called 'lun0': say user_3/lun0 or user_4/lun0")
-        for n in (3, 4):
-            self.assertIn(f"user_{n}/lun0:", self.ask("status", f"user_{n}/lun0").out)
+        for hba in (3, 4):
+            self.assertIn(f"user_{hba}/lun0:", self.ask("status", f"user_{hba}/lun0").out)
         self.assertEqual(self.fits("status", run("status", "lun0", "--json", env=self.env).out)["error"]["errno"],
                          "ENOTUNIQ")
 

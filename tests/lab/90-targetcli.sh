@@ -12,8 +12,13 @@
 
 node=/backstores/user:integrity
 lun=$(backstore_name lun0)
-data=$(loop_dev 32)
+loop=$(loop_dev 32)
 meta=$(loop_dev 8)
+# As udev would: the path that an administrator should give.
+mkdir -p /dev/disk/by-id
+data=/dev/disk/by-id/lab-data
+ln -sfn "$loop" "$data"
+at_end rm "$data"
 install_targetcli_ext
 start_runner
 
@@ -44,9 +49,18 @@ refused 'the data device is missing: give data=PATH' 'the metadata device is mis
 # Nobody agreed to the last one, and nobody could be asked.
 assert_eq "$(sha256sum "$data" "$meta")" "$before" 'contents of the devices'
 
-ext $node create "$lun" "data=$data" "meta=$meta" format=true yes=true block_size=4096 cache_mb=3 hash=sha256 \
-	commit_time=5000 >&2
+# On a terminal somebody can be asked, and can say no.
+answered() {
+	printf '%s\n' "$1" | script -qec "targetcli-ext $node create $lun data=$data meta=$meta format=true \
+		block_size=4096 cache_mb=3 hash=sha256 commit_time=5000" /dev/null
+}
+said=$(answered no || :)
+assert_match "$said" "$data.*will be filled with zeros"
+assert_match "$said" 'Type YES.*nothing was changed.*the pair was not formatted, and no backstore was created'
+assert_eq "$(sha256sum "$data" "$meta")" "$before" 'contents of the devices'
+[[ -z $(backstore_dir "$lun") ]] || fail 'a backstore was created'
 at_end backstore_delete "$lun"
+answered YES >&2
 dir=$(backstore_dir "$lun")
 assert_eq "$(sed -n 's|.*Config: \([^ ]*\) .*|\1|p' "$dir/info")" \
 	"integrity/$data;meta=$meta;hash=sha256;cache_mb=3;commit_time=5000"
@@ -102,11 +116,11 @@ refused 'more than the pair provides' "block_size=512 is less than the pair's bl
 command targetcli $node create "$lun" 16M cfgstring=profile=p control=hw_block_size=4096 >&2
 
 # What tab shows.
-said=$(session "?$node create x mode=" "?$node create x backend=u" "?$node create x data=/dev/loop" \
+said=$(session "?$node create x mode=" "?$node create x backend=u" "?$node create x data=/dev/loop" "?$node create x data=/dev/disk/by-id/lab" \
 	"?$node create x journal_w" "$node help create" "$node delete $lun")
 say "$said"
 for regex in 'mode= -> mode=journal mode=direct mode=bitmap mode=recovery' 'backend=u -> backend=uring ' \
-	"data=/dev/loop -> .*data=$data.*data=$meta" 'journal_w -> .*journal_watermark=' 'all that the pair' 'CFGSTRING FORMAT' 'format=true makes'; do
+	"data=/dev/loop -> .*data=$loop.*data=$meta" "data=/dev/disk/by-id/lab -> data=$data " 'journal_w -> .*journal_watermark=' 'all that the pair' 'CFGSTRING FORMAT' 'format=true makes'; do
 	assert_match "$said" "$regex"
 done
 
