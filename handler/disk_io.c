@@ -187,7 +187,8 @@ static void fill_request(struct ti_disk *disk, struct ti_context *context,
 		cut_buffer(context);
 }
 
-/* What follows a request that is done: an UNMAP's next range, a copy's next step? */
+/* What follows a request that is done (or the flush for it): an UNMAP's next range, a copy's next
+ * step? */
 static bool carry_on(struct ti_disk *disk, struct ti_context *context)
 {
 	uint64_t sectors = disk->facts.block_size / TI_SECTOR_BYTES;
@@ -200,9 +201,31 @@ static bool carry_on(struct ti_disk *disk, struct ti_context *context)
 	    !ti_unmap_next(context->cmd->lib_cmd->iovec, context->cmd->lib_cmd->iov_cnt,
 			   &context->unmap, &extent))
 		return false;
+	context->request.op = TI_REQ_DISCARD;
+	context->request.flags = ti_disk_flags(disk, TI_REQ_DISCARD, 0);
 	context->request.sector = extent.lba * sectors;
 	context->request.sectors = extent.blocks * sectors;
 	ti_lun_submit(disk->lun, &context->request);
+	return true;
+}
+
+/*
+ * A write that began before WCE=0 and comes back after it: nobody would flush for it later, so a
+ * flush follows it before it is answered.  What came back earlier is covered by MODE SELECT's own
+ * flush, which begins when the bit is set.  Has the write failed, what was written of it is not
+ * durable, as with FUA: no address behind its first may be named.  True if the flush is under way.
+ */
+static bool must_flush(struct ti_disk *disk, struct ti_request *request)
+{
+	unsigned flags = ti_disk_flags(disk, request->op, request->flags);
+
+	if (flags == request->flags)
+		return false;
+	request->flags = flags;
+	if (request->result.err != 0)
+		return false;
+	request->op = TI_REQ_FLUSH;
+	ti_lun_submit(disk->lun, request);
 	return true;
 }
 
@@ -372,7 +395,7 @@ static void collect(struct ti_disk *disk, struct ti_request_list *finished, stru
 		struct outcome outcome;
 
 		STAILQ_REMOVE_HEAD(finished, link);
-		if (carry_on(disk, context)) {
+		if (must_flush(disk, request) || carry_on(disk, context)) {
 			more = true;
 			continue;
 		}
