@@ -6,6 +6,7 @@
 #ifndef TI_DISK_FIXTURE_H
 #define TI_DISK_FIXTURE_H
 
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -47,6 +48,9 @@ static inline void open_with(struct fixture *f, uint32_t integrity_block, uint32
 	assert_int_equal(ti_config_parse(f->pair.config, &config, &error), 0);
 	if (ti_disk_open(f->dev, &config, contexts, &f->disk, &error))
 		fail_msg("%s", error.text);
+	/* On a busy machine the engine takes longer than open waits for it. */
+	while (ti_disk_state(f->disk) == TI_DISK_STARTING)
+		sched_yield();
 	tcmur_dev_set_private(f->dev, f->disk);
 }
 
