@@ -109,6 +109,7 @@ struct ti_command {
 	const struct iovec *iov; /* the initiator's buffer, of the initiator's length */
 	size_t iov_count;
 	uint8_t *sense; /* TI_SENSE_BYTES */
+	bool again;	/* it has been here before, and has waited for a context since */
 
 	/* Of a command that was answered. */
 	bool answered;	 /* the buffer is as it is to be */

@@ -75,11 +75,11 @@ int ti_cmd_write_same(const struct ti_row *row, struct ti_command *cmd)
 	if (unmaps && !cmd->facts->discards)
 		return ti_bad_field(cmd, 1, 3);
 	if (extent.blocks == 0) {
-		/* Up to the last block (SBC-4, WSNZ 0), of which there must be one. */
-		status = ti_check_extent(cmd, (struct ti_extent){ extent.lba, 1 });
-		if (status != TCMU_STS_OK)
-			return status;
-		extent.blocks = cmd->facts->blocks - extent.lba;
+		/* Up to the last block (SBC-4, WSNZ 0), of which there must be one.  The size is
+		 * looked at once: a resize changes it meanwhile. */
+		uint64_t blocks = cmd->facts->blocks;
+
+		extent.blocks = extent.lba < blocks ? blocks - extent.lba : 1;
 	}
 	if (extent.blocks > cmd->facts->max_write_same)
 		return ti_bad_field(cmd, ti_count_byte(row), -1);

@@ -231,7 +231,9 @@ int ti_cmd_mode_select(const struct ti_row *row, struct ti_command *cmd)
 		status = check_page(cmd, list, at, len, &bits, &at);
 	if (status != TCMU_STS_OK)
 		return status;
-	ti_select_change(cmd->facts->mode, bits);
+	/* Not again: a later MODE SELECT may have been answered since. */
+	if (!cmd->again)
+		ti_select_change(cmd->facts->mode, bits);
 	cmd->answered = true; /* the buffer is the initiator's list */
 	if (!(bits & (TI_SELECT_WRITE_THROUGH | TI_SELECT_SWP)))
 		return TCMU_STS_OK;

@@ -8,13 +8,20 @@
 #include "libtcmu_common.h"
 
 #include "clock.h"
+#include "sense.h"
 
 int ti_disk_copy_step(struct ti_disk *disk, struct ti_context *context)
 {
 	struct ti_request *request = &context->request;
-	int status = ti_copy_next(context->copy, &disk->facts, request,
-				  context->cmd->lib_cmd->sense_buf);
+	uint8_t *sense = context->cmd->lib_cmd->sense_buf;
+	int status = ti_copy_next(context->copy, &disk->facts, request, sense);
 
+	/* Write protected since it has begun. */
+	if (status == TI_STS_REQUEST && ti_req_writes(request->op) &&
+	    (ti_select_bits(&disk->mode) & TI_SELECT_SWP)) {
+		ti_sense_set(sense, TI_KEY_DATA_PROTECT, TI_ASC_SOFTWARE_WRITE_PROTECTED);
+		status = ti_sense_to_copy(sense, context->copy->segment, true);
+	}
 	if (status == TI_STS_REQUEST) {
 		request->flags = ti_disk_flags(disk, request->op, 0);
 		ti_lun_submit(disk->lun, request);

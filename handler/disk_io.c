@@ -16,6 +16,7 @@
  */
 #include "disk.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -117,7 +118,7 @@ static bool leaves_buffer(const struct ti_row *row, const struct ti_command *com
 	return status == TCMU_STS_OK && !command->answered;
 }
 
-static int decode(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_row *row,
+static int decode(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_row *row, bool again,
 		  struct ti_command *out)
 {
 	struct tcmulib_cmd *lib = cmd->lib_cmd;
@@ -129,6 +130,7 @@ static int decode(struct ti_disk *disk, struct tcmur_cmd *cmd, const struct ti_r
 		.iov = lib->iovec,
 		.iov_count = lib->iov_cnt,
 		.sense = lib->sense_buf,
+		.again = again,
 	};
 	status = ti_row_run(row, out);
 	if (leaves_buffer(row, out, status)) {
@@ -201,6 +203,11 @@ static bool carry_on(struct ti_disk *disk, struct ti_context *context)
 	    !ti_unmap_next(context->cmd->lib_cmd->iovec, context->cmd->lib_cmd->iov_cnt,
 			   &context->unmap, &extent))
 		return false;
+	if (ti_select_bits(&disk->mode) & TI_SELECT_SWP) { /* since it has begun */
+		context->request.result =
+			(struct ti_result){ .err = -EROFS, .cause = TI_CAUSE_READ_ONLY };
+		return false;
+	}
 	context->request.op = TI_REQ_DISCARD;
 	context->request.flags = ti_disk_flags(disk, TI_REQ_DISCARD, 0);
 	context->request.sector = extent.lba * sectors;
@@ -303,7 +310,7 @@ static bool admit_waiting(struct ti_disk *disk, struct batch *batch)
 		if (!disk->waiting_first)
 			disk->waiting_last = NULL;
 		set_next(cmd, NULL);
-		status = decode(disk, cmd, ti_row_find(cmd->lib_cmd->cdb), &command);
+		status = decode(disk, cmd, ti_row_find(cmd->lib_cmd->cdb), true, &command);
 		if (status != TI_STS_REQUEST) { /* the LUN has become smaller meanwhile */
 			leave(batch, &(struct outcome){ cmd, status, command.answer });
 			continue;
@@ -535,7 +542,7 @@ static int serve(struct ti_disk *disk, struct tcmur_cmd *cmd)
 
 	if (!row)
 		return TCMU_STS_NOT_HANDLED;
-	status = decode(disk, cmd, row, &command);
+	status = decode(disk, cmd, row, false, &command);
 	disk->answer = disk->facts.tells_length ? command.answer : 0;
 	if (status != TI_STS_REQUEST)
 		return status;
@@ -591,7 +598,7 @@ int ti_disk_flush(struct ti_disk *disk, struct tcmur_cmd *cmd)
 	disk->done = cmd->done;
 	undo_disguise(cmd);
 	disk->answer = 0;
-	status = decode(disk, cmd, ti_row_find(cmd->lib_cmd->cdb), &command);
+	status = decode(disk, cmd, ti_row_find(cmd->lib_cmd->cdb), false, &command);
 	if (status == TI_STS_REQUEST)
 		status = hand_in(disk, cmd, &command, false);
 	if (status == TCMU_STS_ASYNC_HANDLED)

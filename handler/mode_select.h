@@ -51,7 +51,7 @@ static inline unsigned ti_select_bits(const struct ti_select *mode)
 	return *mode->bits;
 }
 
-/** Command thread.  io path. */
+/** Command thread, and no other: what is there is read, then written.  io path. */
 void ti_select_change(struct ti_select *mode, unsigned bits);
 
 #endif

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR LGPL-2.1-or-later */
 /* Copyright (c) 2026 The tcmu-integrity authors */
 /*
- * WCE=0 while writes are under way: each is durable before it is answered, also one that began
- * before MODE SELECT.  Nobody would flush for it later: the initiator knows of no cache any more.
+ * MODE SELECT while commands are under way.
+ *
+ * WCE=0: each write is durable before it is answered, also one that began before MODE SELECT.
+ * Nobody would flush for it later: the initiator knows of no cache any more.  SWP=1: what changes
+ * one range after the other does not go on.
  */
 #include "disk_fixture.h"
 
@@ -26,15 +29,20 @@ static void flush_begins(void)
 		flushes_without_bit++;
 }
 
-static struct fixture *cached(void **state)
+static struct fixture *cached_with(void **state, unsigned contexts)
 {
-	struct fixture *f = opened(state, 0);
+	struct fixture *f = opened(state, contexts);
 
 	fixture = f;
 	f->disk->mode.kept = true; /* as if there were a file */
 	/* The first flush covers what somebody else may have written. */
 	assert_int_equal(run_rw(f, SYNC_10, 0, 0, NULL), TCMU_STS_OK);
 	return f;
+}
+
+static struct fixture *cached(void **state)
+{
+	return cached_with(state, 0);
 }
 
 static void shut_gate_after(struct fixture *f, unsigned passes)
@@ -61,6 +69,26 @@ static int select_wce(struct fixture *f, bool on)
 				  .data = list,
 				  .len = sizeof(list) };
 
+	return fake_run(f->dev, &c);
+}
+
+static void swp_command(struct fake_command *c, uint8_t list[16], bool on)
+{
+	const uint8_t page[16] = { [4] = 0x0a, 0x0a, 0x02, 0x10, on ? 0x08 : 0,
+				   0x40,       0,    0,	   0xff, 0xff };
+
+	memcpy(list, page, sizeof(page));
+	*c = (struct fake_command){ .cdb = { 0x15, 0x10, 0, 0, sizeof(page) },
+				    .data = list,
+				    .len = sizeof(page) };
+}
+
+static int select_swp(struct fixture *f, bool on)
+{
+	struct fake_command c;
+	uint8_t list[16];
+
+	swp_command(&c, list, on);
 	return fake_run(f->dev, &c);
 }
 
@@ -342,6 +370,89 @@ static void a_write_that_fails_after_wce_0_names_no_block_behind_its_first(void 
 	}
 }
 
+static void expect_zeroes(struct fixture *f, uint32_t lba, uint16_t blocks)
+{
+	uint8_t seen[8 * 512];
+
+	assert_int_equal(run_rw(f, READ_10, lba, blocks, seen), TCMU_STS_OK);
+	for (size_t i = 0; i < (size_t)blocks * 512; i++)
+		assert_int_equal(seen[i], 0);
+}
+
+static void swp_1_ends_a_copy_before_its_next_write(void **state)
+{
+	struct fixture *f = cached(state);
+	struct fake_command c;
+
+	fill(data, 600 * 512, 1);
+	assert_int_equal(run_rw(f, WRITE_10, 1000, 600, data), TCMU_STS_OK);
+	assert_int_equal(run_rw(f, SYNC_10, 0, 0, NULL), TCMU_STS_OK);
+	shut_gate_after(f, 0);
+	extended_copy(&c);
+	fake_issue(f->dev, &c);
+	assert_int_equal(select_swp(f, true), TCMU_STS_OK);
+	assert_int_equal(fake_outstanding(f->dev), 1);
+	open_gate(f, false);
+	fake_wait(f->dev, &c);
+	assert_int_equal(c.status, TCMU_STS_PASSTHROUGH_ERR);
+	assert_int_equal(c.sense[2], 0x0a);
+	assert_int_equal(c.sense[12] << 8 | c.sense[13], 0x0d01);
+	assert_int_equal(ti_be16(c.sense + 10), 0); /* the segment */
+	assert_int_equal(c.sense[9], 18);	    /* the destination's */
+	assert_int_equal(c.sense[21], 0x07);
+	assert_int_equal(c.sense[31] << 8 | c.sense[32], 0x2702);
+	expect_zeroes(f, 2000, 8);
+	expect_zeroes(f, 3000, 8);
+}
+
+static void swp_1_ends_an_unmap_before_its_next_range(void **state)
+{
+	struct fixture *f = cached(state);
+	uint8_t status[24];
+	struct fake_command c, ask = { .cdb = { 0x9e, 0x12, [9] = 80, [13] = sizeof(status) },
+				       .data = status,
+				       .len = sizeof(status) };
+
+	shut_gate_after(f, 0);
+	unmap(&c);
+	fake_issue(f->dev, &c);
+	assert_int_equal(select_swp(f, true), TCMU_STS_OK);
+	assert_int_equal(fake_outstanding(f->dev), 1);
+	open_gate(f, false);
+	fake_wait(f->dev, &c);
+	assert_int_equal(c.status, TCMU_STS_PASSTHROUGH_ERR);
+	assert_int_equal(c.sense[2], 0x07);
+	assert_int_equal(fake_run(f->dev, &ask), TCMU_STS_OK);
+	assert_int_equal(status[20], 0); /* mapped */
+	ask.cdb[9] = 64;
+	assert_int_equal(fake_run(f->dev, &ask), TCMU_STS_OK);
+	assert_int_equal(status[20], 1); /* the first range is gone */
+}
+
+/* It is decoded twice, and a later one is answered in between. */
+static void a_mode_select_that_waits_takes_back_no_later_one(void **state)
+{
+	struct fixture *f = cached_with(state, 1);
+	uint8_t list[16];
+	struct fake_command c, first;
+
+	shut_gate_after(f, 0);
+	or_write(&c);
+	fake_issue(f->dev, &c);
+	swp_command(&first, list, true);
+	fake_issue(f->dev, &first);
+	assert_int_equal(fake_outstanding(f->dev), 2);
+	assert_int_equal(select_swp(f, false), TCMU_STS_OK);
+	open_gate(f, false);
+	fake_wait(f->dev, &c);
+	fake_wait(f->dev, &first);
+	assert_int_equal(c.status, TCMU_STS_OK);
+	assert_int_equal(first.status, TCMU_STS_OK);
+	assert_int_equal(ti_select_bits(&f->disk->mode) & TI_SELECT_SWP, 0);
+	write_10(&c);
+	assert_int_equal(fake_run(f->dev, &c), TCMU_STS_OK);
+}
+
 int main(void)
 {
 	static const char *const modes[] = { ";mode=direct;allow_discards=1;commit_time=3600000",
@@ -353,6 +464,9 @@ int main(void)
 		TEST(writes_after_wce_0_are_flushed_once),
 		TEST(a_flush_that_fails_fails_the_write),
 		TEST(a_flush_that_fails_ends_the_copy),
+		TEST(swp_1_ends_a_copy_before_its_next_write),
+		TEST(swp_1_ends_an_unmap_before_its_next_range),
+		TEST(a_mode_select_that_waits_takes_back_no_later_one),
 	};
 	const struct CMUnitTest direct[] = {
 		TEST(a_write_that_fails_after_wce_0_names_no_block_behind_its_first),
