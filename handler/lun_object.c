@@ -59,7 +59,7 @@ static void answer(GDBusMethodInvocation *call, int err, const char *what, const
 		break;
 	case -EOPNOTSUPP:
 		name = ERROR_PREFIX "NotSupported";
-		why = "this LUN's mode does not allow it";
+		why = "the LUN's mode does not allow it, modes direct and journal do";
 		break;
 	case -EROFS:
 		name = ERROR_PREFIX "NotSupported";
@@ -67,7 +67,9 @@ static void answer(GDBusMethodInvocation *call, int err, const char *what, const
 		break;
 	case -EPERM:
 		name = ERROR_PREFIX "NotSupported";
-		why = "the tags or the journal have a key, which that would get around";
+		why = "the tags or the journal have a key, which that would get around; "
+		      "recalculate=1 "
+		      "with legacy_recalculate=1 in the LUN's configuration does it all the same";
 		break;
 	case -ENODEV:
 		name = ERROR_PREFIX "Closed";

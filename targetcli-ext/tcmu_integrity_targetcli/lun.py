@@ -64,7 +64,7 @@ class Lun:
         if remote.endswith((".UnknownObject", ".UnknownMethod")):
             return self._not_open()
         # GLib puts the error's name in front of the sentence.
-        return re.sub(r"^GDBus\.Error:[\w.]+: ", "", str(error.message))
+        return f"{self.name}: " + re.sub(r"^GDBus\.Error:[\w.]+: ", "", str(error.message))
 
     def facts(self) -> Dict[str, Any]:
         """All properties by their names."""

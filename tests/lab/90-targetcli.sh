@@ -87,7 +87,7 @@ say "$said"
 for regex in 'info.*mismatches +0.*\$' 'ls.*ready, mode journal, 0 mismatches.*\$' \
 	'error: .*scrub start, scrub stop, scrub rate, not scrub begin' 'error: rate=1 is not from 64K to 1T' \
 	'The scrub goes on at another rate' 'All that was acknowledged is durable' 'scrub +running, [0-9]+%' 'scrub +stopped' \
-	'error: the scrub was not stopped: '; do
+	"error: $lun: the scrub was not stopped: "; do
 	assert_match "$said" "$regex"
 done
 scrub_is_done() { [[ $("$cli" scrub status "$lun" || :) == *finished* ]]; }

@@ -96,10 +96,21 @@ call "$name" Recalculate '{"rate": <uint64 104857600>}' >&2
 wait_for 30 is_over "$name"
 told 0 scrub start "$name" --restart --wait --batch-mode
 
-say 'refused'
+say 'a pair whose blocks were never written'
 data2=$(loop_dev 16)
 meta2=$(loop_dev 8)
-format_pair "$meta2" "$data2"
+format_pair "$meta2" "$data2" --no-wipe
+backstore bare "$data2" "$meta2" mode=journal
+bare=$(backstore_name bare)
+told 1 scrub start "$bare" --wait --batch-mode
+assert_eq "$(json '(j["scrub"]["bad_sectors"], j["scrub"]["ranges_total"], j["scrub"]["unreadable_sectors"])')" '(32768, 1, 0)'
+told 0 recalculate "$bare" --yes --wait --batch-mode
+told 0 scrub start "$bare" --wait --batch-mode
+assert_eq "$(json 'j["scrub"]["bad_sectors"]')" 0
+backstore_remove bare
+
+say 'refused'
+format_pair "$meta2" "$data2" --force
 backstore bits "$data2" "$meta2" mode=bitmap
 complains 3 "mode does not allow it" recalculate "$(backstore_name bits)" --yes
 backstore_remove bits
