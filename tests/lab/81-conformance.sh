@@ -4,7 +4,7 @@
 #
 # libiscsi's public suite against our LUN and against four others in the same boot: we fail no test that one
 # of them passes, but for those that docs/conformance.md lists.
-# lab: timeout=1500 mem=1500M
+# lab: timeout=1500 soak_timeout=2400 mem=1500M
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
 # shellcheck source-path=SCRIPTDIR source=lib-scsi.sh
