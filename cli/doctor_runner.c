@@ -207,10 +207,11 @@ static void examine_handler(struct doctor *doctor, GDBusConnection *bus)
 static void examine_leftovers(struct doctor *doctor)
 {
 	GDir *dir = g_dir_open(TI_STORE_DIR, 0, NULL);
+	const char *name;
 	unsigned files = 0;
 
-	while (dir && g_dir_read_name(dir))
-		files++;
+	while (dir && (name = g_dir_read_name(dir)) != NULL)
+		files += !g_str_has_suffix(name, TI_STORE_MODE); /* nothing is missing then */
 	if (dir)
 		g_dir_close(dir);
 	if (files)

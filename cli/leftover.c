@@ -13,8 +13,10 @@ struct ti_store_found leftover_find(const char *meta, uint64_t start_sector)
 {
 	struct ti_store_found found;
 
-	if (ti_store_find(TI_STORE_DIR, meta, start_sector, &found))
+	if (ti_store_find(TI_STORE_DIR, meta, start_sector, &found)) {
 		found.count = 0;
+		found.mode[0] = '\0';
+	}
 	return found;
 }
 
@@ -40,15 +42,21 @@ int leftover_refuse(const char *meta, const struct ti_store_found *found, struct
 		meta, found->path[0]);
 }
 
+static int delete (const char *path, struct ti_error *error)
+{
+	if (unlink(path) == 0 || errno == ENOENT)
+		return 0;
+	return ti_error_set(error, -errno,
+			    "%s, which a tcmu-runner left, cannot be deleted "
+			    "(%s): delete it, then format again",
+			    path, strerror(errno));
+}
+
 int leftover_delete(const struct ti_store_found *found, struct ti_error *error)
 {
-	for (unsigned i = 0; i < found->count; i++) {
-		if (unlink(found->path[i]) != 0 && errno != ENOENT)
-			return ti_error_set(
-				error, -errno,
-				"%s, which a killed tcmu-runner left, cannot be deleted "
-				"(%s): delete it, then format again",
-				found->path[i], strerror(errno));
-	}
-	return 0;
+	int err = found->mode[0] ? delete (found->mode, error) : 0;
+
+	for (unsigned i = 0; !err && i < found->count; i++)
+		err = delete (found->path[i], error);
+	return err;
 }

@@ -244,6 +244,7 @@ int ti_store_find(const char *dir, const char *meta_path, uint64_t start_sector,
 	int err = ti_store_name(dir, meta_path, start_sector, name, room);
 
 	found->count = 0;
+	found->mode[0] = '\0';
 	if (err != 0)
 		return err;
 	for (unsigned i = 0; i < 2; i++) {
@@ -256,5 +257,8 @@ int ti_store_find(const char *dir, const char *meta_path, uint64_t start_sector,
 		else if (errno != ENOENT && errno != ENOTDIR)
 			return -errno;
 	}
+	(void)snprintf(found->mode, sizeof(found->mode), "%.*s" TI_STORE_MODE, (int)room, name);
+	if (access(found->mode, F_OK) != 0)
+		found->mode[0] = '\0';
 	return 0;
 }

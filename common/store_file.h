@@ -33,6 +33,8 @@
 
 /** What follows the name of the file of tags. */
 #define TI_STORE_JOURNAL ".journal"
+/** The handler's, of what MODE SELECT has changed.  It holds nothing that the devices lack. */
+#define TI_STORE_MODE ".mode"
 
 /** The first page holds struct ti_store_head and what the file's kind adds. */
 #define TI_STORE_PAGE 4096U
@@ -131,6 +133,7 @@ int ti_store_name(const char *dir, const char *meta_path, uint64_t start_sector,
 struct ti_store_found {
 	unsigned count; /* 0 to 2 */
 	char path[2][TI_STORE_PATH_BYTES];
+	char mode[TI_STORE_PATH_BYTES]; /* TI_STORE_MODE, or "": not counted */
 };
 
 /**

@@ -153,6 +153,26 @@ static void destroy_lock(struct ti_disk *disk)
 	ti_events_destroy(&disk->events);
 }
 
+/* What MODE SELECT changed before this process: nobody sees it in a configuration. */
+static void say_mode(struct ti_disk *disk)
+{
+	unsigned bits = ti_select_bits(&disk->mode);
+
+	if (disk->mode.dropped)
+		ti_log_ring_say(disk->lines, TI_LOG_WARN,
+				"what MODE SELECT has changed of another pair with this metadata "
+				"device is dropped write_cache=%s write_protect=%s",
+				disk->mode.dropped & TI_SELECT_DURABLE ? "off" : "on",
+				disk->mode.dropped & TI_SELECT_SWP ? "on" : "off");
+	if (bits)
+		ti_log_ring_say(disk->lines, bits & TI_SELECT_SWP ? TI_LOG_WARN : TI_LOG_INFO,
+				"as MODE SELECT has left it write_cache=%s write_protect=%s "
+				"d_sense=%s",
+				bits & TI_SELECT_DURABLE ? "off" : "on",
+				bits & TI_SELECT_SWP ? "on" : "off",
+				bits & TI_SELECT_D_SENSE ? "changed" : "default");
+}
+
 int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsigned contexts,
 		 struct ti_disk **out, struct ti_error *error)
 {
@@ -178,7 +198,7 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	ti_short_answer_find(dev, &disk->short_answer);
 	ti_skipped_find(dev, &disk->skipped);
 	disk->config = *config;
-	ti_select_open(&disk->mode, NULL);
+	ti_select_open(&disk->mode, NULL, 0);
 	ti_config_options(&disk->config, &pair, &lun);
 	lun.defer_start = true;
 	lun.events = (struct ti_event_sink){ .event = ti_events_put, .ctx = &disk->events };
@@ -209,10 +229,11 @@ int ti_disk_open(struct tcmu_device *dev, const struct ti_config *config, unsign
 	if (err)
 		goto abandon_lun;
 	/* The pair is ours: so is the file. */
-	err = ti_select_open(&disk->mode, lun.store_path);
+	err = ti_select_open(&disk->mode, lun.store_path, ti_lun_fingerprint(disk->lun));
 	if (err)
 		ti_log_ring_say(disk->lines, TI_LOG_WARN,
 				"the write cache cannot be switched off error=%s", strerror(-err));
+	say_mode(disk);
 	disk->facts.tells_length = ti_short_answer_possible(&disk->short_answer);
 	disk->facts.ready = ti_disk_ready;
 	disk->facts.stats = ti_disk_stats;

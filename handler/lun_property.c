@@ -94,7 +94,7 @@ static const char *scrub_state(const struct look *l)
 
 static bool read_only(const struct look *l)
 {
-	return l->disk->facts.write_protected;
+	return l->disk->facts.write_protected || (ti_select_bits(&l->disk->mode) & TI_SELECT_SWP);
 }
 
 static bool locked_memory(const struct look *l)

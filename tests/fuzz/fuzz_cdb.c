@@ -166,7 +166,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < 18)
 		return 0;
-	ti_select_open(&mode, NULL);
+	ti_select_open(&mode, NULL, 0);
 	mode.kept = data[0] & 0x10; /* never closed */
 	facts.block_size = 512U << (data[0] & 3);
 	facts.integrity_block = 512U << (data[0] >> 2 & 3);

@@ -596,7 +596,7 @@ static bool make(struct world *w, uint8_t shape_bits)
 	/* Small, so that a copy takes several pieces. */
 	for (unsigned i = 0; i < TI_COPIES; i++)
 		w->copies->copy[i].buffer.iov_len = w->size * (size_t)(shape_bits & 0x10 ? 3 : 1);
-	ti_select_open(&w->mode, NULL);
+	ti_select_open(&w->mode, NULL, 0);
 	w->mode.kept = true;
 	w->facts = (struct ti_scsi_facts){
 		.block_size = w->size,

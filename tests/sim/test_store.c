@@ -991,7 +991,7 @@ static void start_that_fails_at_the_rescue_fails_in_every_mode(void **state)
 static void files_of_a_pair_are_found_by_its_metadata_device(void **state)
 {
 	char meta[sizeof(directory) + 16], link[sizeof(directory) + 16], name[TI_STORE_PATH_BYTES];
-	char journal[TI_STORE_PATH_BYTES + 16];
+	char journal[TI_STORE_PATH_BYTES + 16], mode[TI_STORE_PATH_BYTES + 16];
 	struct ti_store_found found;
 
 	(void)state;
@@ -1016,6 +1016,13 @@ static void files_of_a_pair_are_found_by_its_metadata_device(void **state)
 	assert_int_equal(found.count, 2);
 	assert_string_equal(found.path[0], name);
 	assert_string_equal(found.path[1], journal);
+	assert_string_equal(found.mode, "");
+	(void)snprintf(mode, sizeof(mode), "%s.mode", name);
+	assert_int_equal(close(open(mode, O_CREAT | O_WRONLY, 0600)), 0);
+	assert_int_equal(ti_store_find(directory, link, 8, &found), 0);
+	assert_int_equal(found.count, 2);
+	assert_string_equal(found.mode, mode);
+	unlink(mode);
 	assert_int_equal(ti_store_find(directory, link, 0, &found), 0);
 	assert_int_equal(found.count, 0);
 	assert_int_equal(ti_store_name(directory, meta, 0, found.path[1], 10), -ENAMETOOLONG);

@@ -79,7 +79,7 @@ static inline bool copy_result(void *ctx, const struct ti_copy_question *questio
 
 static inline void lun(struct fixture *f, uint32_t block_size)
 {
-	ti_select_open(&f->mode, NULL);
+	ti_select_open(&f->mode, NULL, 0);
 	f->mode.kept = true; /* as if there were a file */
 	f->facts = (struct ti_scsi_facts){
 		.block_size = block_size,

@@ -501,24 +501,33 @@ static void what_was_selected_outlives_the_runner(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(name));
 	snprintf(path, sizeof(path), "%s/pair", name);
-	assert_int_equal(ti_select_open(&mode, path), 0);
+	assert_int_equal(ti_select_open(&mode, path, 7), 0);
 	assert_true(mode.kept);
 	ti_select_change(&mode, TI_SELECT_WRITE_THROUGH);
 	ti_select_close(&mode);
 	ti_select_close(&mode);
-	assert_int_equal(ti_select_open(&mode, path), 0);
+	assert_int_equal(ti_select_open(&mode, path, 7), 0);
 	assert_int_equal(ti_select_bits(&mode), TI_SELECT_WRITE_THROUGH | TI_SELECT_DURABLE);
 	ti_select_change(&mode, 0);
 	assert_int_equal(ti_select_bits(&mode), TI_SELECT_DURABLE);
 	ti_select_close(&mode);
+	assert_int_equal(mode.dropped, 0);
+	/* Another pair on the same device, and then the first again. */
+	for (unsigned pair = 8; pair >= 7; pair--) {
+		assert_int_equal(ti_select_open(&mode, path, pair), 0);
+		assert_int_equal(ti_select_bits(&mode), 0);
+		assert_int_equal(mode.dropped, pair == 8 ? TI_SELECT_DURABLE : TI_SELECT_SWP);
+		ti_select_change(&mode, TI_SELECT_SWP);
+		ti_select_close(&mode);
+	}
 	snprintf(path, sizeof(path), "%s/pair.mode", name);
 	assert_int_equal(unlink(path), 0);
 	/* One that was never used goes. */
 	snprintf(path, sizeof(path), "%s/pair", name);
-	assert_int_equal(ti_select_open(&mode, path), 0);
+	assert_int_equal(ti_select_open(&mode, path, 7), 0);
 	ti_select_close(&mode);
 	assert_int_equal(rmdir(name), 0);
-	assert_int_equal(ti_select_open(&mode, path), -ENOENT);
+	assert_int_equal(ti_select_open(&mode, path, 7), -ENOENT);
 	assert_false(mode.kept);
 	assert_int_equal(ti_select_bits(&mode), 0);
 	ti_select_close(&mode);
