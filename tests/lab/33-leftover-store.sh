@@ -65,3 +65,28 @@ assert_match "$said" "$file, which a killed tcmu-runner left, will be deleted"
 start_runner
 wait_for 20 read_blocks "$disk" 0 8
 ! runner_log_has 'tags rescued .*blocks=[1-9].*blocks=' || fail 'tags were taken over into a fresh pair'
+
+say 'what MODE SELECT has changed goes with the pair'
+protected() {
+	sg_modes --page=0x0a "$disk" | grep -o 'WP=[01]'
+}
+sg_wr_mode --page=0xa --contents=0a,0a,02,10,08,40,00,00,ff,ff,00,00 "$disk"
+assert_eq "$(protected)" 'WP=1'
+logout disk
+backstore_remove disk
+mode_file=$(echo $store/block-*-8.mode)
+[[ -e $mode_file ]] || fail 'there is no file of the mode'
+said=$("$cli" check "$meta" --data-device "$data" --start 8 2>&1)
+[[ $said != *warning* ]] || fail "check warns for nothing: $said"
+cp "$mode_file" "$LAB_TMP/mode"
+backstore disk "$data" "$meta" mode=direct start=8 size=$((32 << 20))
+runner_log_has 'as MODE SELECT has left it write_cache=on write_protect=on' || fail 'no line says that the LUN is write protected'
+backstore_remove disk
+"$cli" format "$meta" --data-device "$data" --start 8 --yes --force
+[[ ! -e $mode_file ]] || fail 'format left the file of the mode'
+cp "$LAB_TMP/mode" "$mode_file"
+backstore disk "$data" "$meta" mode=direct start=8 size=$((32 << 20))
+disk=$(loop_login disk)
+assert_eq "$(protected)" 'WP=0'
+runner_log_has 'another pair with this metadata device is dropped write_cache=on write_protect=on' ||
+	fail 'no line says that a mode was dropped'
