@@ -3,7 +3,7 @@
 # Copyright (c) 2026 The tcmu-integrity authors
 #
 # A flush reaches the devices that hold unflushed writes and no others: counted where flushes arrive.
-# lab: timeout=200
+# lab: timeout=300
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "${BASH_SOURCE[0]%/*}/lib.sh"
 # shellcheck source-path=SCRIPTDIR source=lib-scsi.sh
