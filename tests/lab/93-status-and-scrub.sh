@@ -23,8 +23,8 @@ complains 3 'tcmu-runner does not run, or has not loaded our handler' status
 complains 3 'tcmu-runner does not run' scrub start x
 complains 3 'tcmu-runner does not run' metrics --output "$LAB_TMP/metrics"
 assert_eq "$(metric tcmu_integrity_up)" 0
-complains 2 'start, stop or status' scrub
-complains 2 'not start, stop or status' scrub begin x
+complains 2 'start, stop, rate or status' scrub
+complains 2 'not start, stop, rate or status' scrub begin x
 complains 2 'the name of the LUN is missing' scrub start
 
 say 'no LUN'
