@@ -103,7 +103,7 @@ struct fixture {
 	uint8_t *buffers;
 	const char *crypt; /* journal_crypt, which goes with a journal_mac; NULL: neither */
 	bool discards;
-	unsigned helpers; /* for the digest, of requests from 16 KiB on */
+	unsigned helpers; /* for the digest, of requests from 2 KiB on */
 };
 
 static void make_file(char *name, off_t size)
@@ -132,7 +132,7 @@ static void open_engine(struct fixture *f, enum ti_backend backend, enum ti_mode
 		.hash = hash,
 		.allow_discards = f->discards,
 		.store_path = f->store,
-		.crew = { .helpers = f->helpers, .piece_bytes = 4096, .share_bytes = 16384 }
+		.crew = { .helpers = f->helpers, .piece_bytes = 1024, .share_bytes = 2048 }
 	};
 	static const struct ti_log quiet;
 	static const struct ti_progress unseen;
