@@ -65,7 +65,7 @@ dir=$(backstore_dir "$lun")
 assert_eq "$(sed -n 's|.*Config: \([^ ]*\) .*|\1|p' "$dir/info")" \
 	"integrity/$data;meta=$meta;hash=sha256;cache_mb=3;commit_time=5000"
 assert_eq "$(<"$dir/attrib/hw_block_size")" 4096
-assert_eq "$(<"$dir/attrib/hw_max_sectors")" 2048
+assert_eq "$(<"$dir/attrib/hw_max_sectors")" 256
 assert_eq "$(<"$dir/attrib/dev_size")" $(($(provided_sectors "$meta") * 512))
 assert_match "$(ext $node ls)" "lun0 .*$data;meta=$meta"
 # How it is, and what can be done to it.
