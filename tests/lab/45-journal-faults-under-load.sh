@@ -16,7 +16,7 @@
 
 requires_command python3
 rounds=2
-seconds=12
+seconds=8
 if [[ -n ${LAB_SOAK:-} ]]; then
 	rounds=12
 	seconds=30
