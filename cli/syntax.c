@@ -176,25 +176,22 @@ static const struct syntax_option *row_of(const struct syntax *syntax, int found
 	return NULL;
 }
 
-static enum syntax_outcome take_operands(const struct syntax *syntax, int count, char **operand,
-					 void *into)
+/* Returns 0 or CLI_USAGE. */
+static int take_operands(const struct syntax *syntax, int count, char **operand, void *into)
 {
 	int wanted = syntax->takes_device ? 1 : (int)syntax->words_max;
 	const char **words = (const char **)(void *)((char *)into + syntax->words_offset);
 
-	if (syntax->takes_device && count < wanted) {
-		syntax_complain(syntax->verb, "the metadata device META is missing");
-		return SYNTAX_WRONG;
-	}
-	if (count > wanted) {
-		syntax_complain(syntax->verb, "'%s' is one operand too many", operand[wanted]);
-		return SYNTAX_WRONG;
-	}
+	if (syntax->takes_device && count < wanted)
+		return syntax_complain(syntax->verb, "the metadata device META is missing");
+	if (count > wanted)
+		return syntax_complain(syntax->verb, "'%s' is one operand too many",
+				       operand[wanted]);
 	if (syntax->takes_device)
 		*(const char **)(void *)((char *)into + syntax->device_offset) = operand[0];
 	for (int i = 0; syntax->words_max && i < count; i++)
 		words[i] = operand[i];
-	return SYNTAX_RUN;
+	return 0;
 }
 
 /* How many long options begin like @word, a "--name" or "--name=value". */
@@ -227,7 +224,7 @@ static void complain_about_option(const struct syntax *syntax, const struct geto
 		syntax_complain(syntax->verb, "there is no option %s", word);
 }
 
-enum syntax_outcome syntax_parse(const struct syntax *syntax, int argc, char **argv, void *into)
+bool syntax_parse(const struct syntax *syntax, int argc, char **argv, void *into, int *status)
 {
 	struct getopt_tables t;
 	int found;
@@ -235,20 +232,23 @@ enum syntax_outcome syntax_parse(const struct syntax *syntax, int argc, char **a
 	make_tables(syntax, &t);
 	optind = 1;
 	opterr = 0;
+	*status = CLI_USAGE;
 	while ((found = getopt_long(argc, argv, t.letters, t.options, NULL)) != -1) {
 		const struct syntax_option *row;
 
 		if (found == '?' || found == ':') {
 			complain_about_option(syntax, &t, found, argv[optind - 1]);
-			return SYNTAX_WRONG;
+			return false;
 		}
 		row = row_of(syntax, found);
 		if (row == &help_row) {
 			syntax_help(syntax);
-			return SYNTAX_HELP;
+			*status = CLI_CLEAN;
+			return false;
 		}
 		if (set_value(syntax, row, optarg, into))
-			return SYNTAX_WRONG;
+			return false;
 	}
-	return take_operands(syntax, argc - optind, argv + optind, into);
+	*status = take_operands(syntax, argc - optind, argv + optind, into);
+	return *status == 0;
 }

@@ -43,18 +43,13 @@ struct syntax {
 	size_t words_offset;  /* and where their const char *[] is */
 };
 
-/** What parsing led to. */
-enum syntax_outcome {
-	SYNTAX_RUN,
-	SYNTAX_HELP,  /* the help was printed */
-	SYNTAX_WRONG, /* the mistake was named on stderr */
-};
-
 /**
  * Fill the verb's struct @into, which holds the defaults, from @argv (argv[0] is the verb).
  * Options and operands may be mixed; "--" ends the options; -h and --help print the help.
+ * True: the verb is to run.  False: its exit code is *@status, CLI_CLEAN when the help was printed,
+ * CLI_USAGE when a mistake was named on stderr.
  */
-enum syntax_outcome syntax_parse(const struct syntax *syntax, int argc, char **argv, void *into);
+bool syntax_parse(const struct syntax *syntax, int argc, char **argv, void *into, int *status);
 
 /** Print the verb's help to stdout. */
 void syntax_help(const struct syntax *syntax);

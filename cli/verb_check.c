@@ -268,14 +268,8 @@ int cli_check(int argc, char **argv)
 	cli_cleanup_keyed struct keyed keyed = { .hash = NULL };
 	int status;
 
-	switch (syntax_parse(&syntax, argc, argv, &options)) {
-	case SYNTAX_HELP:
-		return CLI_CLEAN;
-	case SYNTAX_WRONG:
-		return CLI_USAGE;
-	case SYNTAX_RUN:
-		break;
-	}
+	if (!syntax_parse(&syntax, argc, argv, &options, &status))
+		return status;
 	if (!options.data)
 		return syntax_complain(syntax.verb, "--data-device DATA is missing");
 	status = keyed_load(syntax.verb, &options.keyed, &keyed);

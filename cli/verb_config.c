@@ -201,15 +201,10 @@ int cli_config(int argc, char **argv)
 {
 	struct options options = { .defaults = TI_DEFAULTS_FILE, .profiles = TI_PROFILE_DIR };
 	const struct printer *print;
+	int status;
 
-	switch (syntax_parse(&syntax, argc, argv, &options)) {
-	case SYNTAX_HELP:
-		return CLI_CLEAN;
-	case SYNTAX_WRONG:
-		return CLI_USAGE;
-	case SYNTAX_RUN:
-		break;
-	}
+	if (!syntax_parse(&syntax, argc, argv, &options, &status))
+		return status;
 	print = printer_for(options.json);
 	if (!options.word[0])
 		return syntax_complain(syntax.verb, "one of check, show and explain is missing");

@@ -60,15 +60,10 @@ int cli_doctor(int argc, char **argv)
 	struct options options = { .json = false };
 	struct doctor doctor = { .count = 0 };
 	struct report_doctor report = { .finding = doctor.finding };
+	int status;
 
-	switch (syntax_parse(&syntax, argc, argv, &options)) {
-	case SYNTAX_HELP:
-		return CLI_CLEAN;
-	case SYNTAX_WRONG:
-		return CLI_USAGE;
-	case SYNTAX_RUN:
-		break;
-	}
+	if (!syntax_parse(&syntax, argc, argv, &options, &status))
+		return status;
 	doctor_kernel(&doctor);
 	doctor_config(&doctor);
 	doctor_runner(&doctor);

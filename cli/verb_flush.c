@@ -40,15 +40,10 @@ int cli_flush(int argc, char **argv)
 	g_autoptr(GPtrArray) luns = NULL;
 	const struct bus_lun *lun = NULL;
 	struct ti_error error = { 0 };
+	int status;
 
-	switch (syntax_parse(&syntax, argc, argv, &options)) {
-	case SYNTAX_HELP:
-		return CLI_CLEAN;
-	case SYNTAX_WRONG:
-		return CLI_USAGE;
-	case SYNTAX_RUN:
-		break;
-	}
+	if (!syntax_parse(&syntax, argc, argv, &options, &status))
+		return status;
 	if (!options.name[0])
 		return syntax_complain(syntax.verb, "the name of the LUN is missing");
 	if (!bus_connect(&bus, &error))

@@ -335,14 +335,8 @@ int cli_format(int argc, char **argv)
 	cli_cleanup_keyed struct keyed keyed = { .hash = NULL };
 	int status;
 
-	switch (syntax_parse(&syntax, argc, argv, &options)) {
-	case SYNTAX_HELP:
-		return CLI_CLEAN;
-	case SYNTAX_WRONG:
-		return CLI_USAGE;
-	case SYNTAX_RUN:
-		break;
-	}
+	if (!syntax_parse(&syntax, argc, argv, &options, &status))
+		return status;
 	status = check_options(&options);
 	if (!status)
 		status = keyed_load(syntax.verb, &options.keyed, &keyed);

@@ -57,15 +57,10 @@ int cli_metrics(int argc, char **argv)
 	g_autoptr(GPtrArray) luns = NULL;
 	g_autofree char *text = NULL;
 	struct ti_error error = { 0 }, write_error = { 0 };
+	int status;
 
-	switch (syntax_parse(&syntax, argc, argv, &options)) {
-	case SYNTAX_HELP:
-		return CLI_CLEAN;
-	case SYNTAX_WRONG:
-		return CLI_USAGE;
-	case SYNTAX_RUN:
-		break;
-	}
+	if (!syntax_parse(&syntax, argc, argv, &options, &status))
+		return status;
 	if (options.port && options.output)
 		return syntax_complain(syntax.verb, "--output and --listen do not go together");
 	if (options.port) {

@@ -126,15 +126,10 @@ int cli_recalculate(int argc, char **argv)
 	g_autoptr(GDBusConnection) bus = NULL;
 	g_autoptr(GPtrArray) luns = NULL;
 	struct ti_error error = { 0 };
+	int status;
 
-	switch (syntax_parse(&syntax, argc, argv, &options)) {
-	case SYNTAX_HELP:
-		return CLI_CLEAN;
-	case SYNTAX_WRONG:
-		return CLI_USAGE;
-	case SYNTAX_RUN:
-		break;
-	}
+	if (!syntax_parse(&syntax, argc, argv, &options, &status))
+		return status;
 	if (!options.name[0])
 		return syntax_complain(syntax.verb, "the name of the LUN is missing");
 	if (bus_connect(&bus, &error))

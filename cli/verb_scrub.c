@@ -123,15 +123,10 @@ int cli_scrub(int argc, char **argv)
 	g_autoptr(GDBusConnection) bus = NULL;
 	g_autoptr(GPtrArray) luns = NULL;
 	struct ti_error error = { 0 };
+	int status;
 
-	switch (syntax_parse(&syntax, argc, argv, &options)) {
-	case SYNTAX_HELP:
-		return CLI_CLEAN;
-	case SYNTAX_WRONG:
-		return CLI_USAGE;
-	case SYNTAX_RUN:
-		break;
-	}
+	if (!syntax_parse(&syntax, argc, argv, &options, &status))
+		return status;
 	if (!options.word[0])
 		return syntax_complain(syntax.verb,
 				       "what to do is missing: start, stop, rate or status");

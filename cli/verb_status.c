@@ -90,15 +90,10 @@ int cli_status(int argc, char **argv)
 	g_autoptr(GDBusConnection) bus = NULL;
 	struct ti_error error = { 0 };
 	int err;
+	int status;
 
-	switch (syntax_parse(&syntax, argc, argv, &options)) {
-	case SYNTAX_HELP:
-		return CLI_CLEAN;
-	case SYNTAX_WRONG:
-		return CLI_USAGE;
-	case SYNTAX_RUN:
-		break;
-	}
+	if (!syntax_parse(&syntax, argc, argv, &options, &status))
+		return status;
 	if (options.watch && options.json)
 		return syntax_complain(syntax.verb,
 				       "--watch is for people: leave it or --json away");

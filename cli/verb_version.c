@@ -31,15 +31,10 @@ int cli_version(int argc, char **argv)
 		.tcmu_runner = TI_TCMU_VERSION,
 	};
 	struct options options = { .json = false };
+	int status;
 
-	switch (syntax_parse(&syntax, argc, argv, &options)) {
-	case SYNTAX_HELP:
-		return CLI_CLEAN;
-	case SYNTAX_WRONG:
-		return CLI_USAGE;
-	case SYNTAX_RUN:
-		break;
-	}
+	if (!syntax_parse(&syntax, argc, argv, &options, &status))
+		return status;
 	printer_for(options.json)->version(&report);
 	return CLI_CLEAN;
 }
