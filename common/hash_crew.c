@@ -3,11 +3,15 @@
 /*
  * See hash_crew.h.
  *
- * A piece's way:
+ * A piece's states, and who moves it:
  *
- *     FREE --offer--> OFFERED --a helper begins--> BEGUN --it ends--> DONE --its tags are taken-->
- * FREE |                           |
- *                        +--taken back--> FREE       +--made once more--> LEFT --it ends--> FREE
+ *	FREE -> OFFERED		the request's thread offers it
+ *	OFFERED -> BEGUN	a helper begins
+ *	OFFERED -> FREE		it is taken back
+ *	BEGUN -> DONE		the helper has ended
+ *	DONE -> FREE		its tags are taken
+ *	BEGUN -> LEFT		the request's thread has made it once more
+ *	LEFT -> FREE		the helper has ended
  *
  * To FREE from OFFERED and DONE, and to LEFT, it is the request's thread that moves it, else a
  * helper.  Where two threads could move it, compare-and-swap decides.  The bytes, and what else
@@ -99,6 +103,18 @@ struct round {
 	bool alone; /* no more offers */
 };
 
+/* Tags of @n blocks of the piece, from its @first on.  io path. */
+static void hash_piece(const struct ti_hash *hash, const struct piece *p, size_t first, size_t n,
+		       uint8_t *tags)
+{
+	struct iovec bytes = { .iov_base = p->bytes + first * hash->block_size,
+			       .iov_len = n * hash->block_size };
+	struct ti_iov_cursor cursor = ti_iov_cursor(&bytes, 1);
+
+	ti_hash_blocks(hash, p->sector + first * (hash->block_size / TI_SECTOR_BYTES), &cursor, n,
+		       tags);
+}
+
 /* ---- a helper ---- */
 
 /* io path */
@@ -120,11 +136,7 @@ static bool begin(struct helper *h)
 /* io path */
 static void work(struct helper *h)
 {
-	struct iovec bytes = { .iov_base = h->piece->bytes,
-			       .iov_len = h->piece->blocks * h->hash.block_size };
-	struct ti_iov_cursor cursor = ti_iov_cursor(&bytes, 1);
-
-	ti_hash_blocks(&h->hash, h->piece->sector, &cursor, h->piece->blocks, h->piece->tags);
+	hash_piece(&h->hash, h->piece, 0, h->piece->blocks, h->piece->tags);
 	h->made = true;
 }
 
@@ -249,13 +261,11 @@ static void take_all_done(struct ti_hash_crew *crew)
 /* If nobody has begun the piece, make it ourselves.  io path. */
 static void take_back(struct ti_hash_crew *crew, struct piece *p)
 {
-	struct iovec bytes = { .iov_base = p->bytes, .iov_len = p->blocks * crew->own->block_size };
-	struct ti_iov_cursor cursor = ti_iov_cursor(&bytes, 1);
 	unsigned offered = OFFERED;
 
 	if (!p->wanted || !atomic_compare_exchange_strong(&p->state, &offered, FREE))
 		return;
-	ti_hash_blocks(crew->own, p->sector, &cursor, p->blocks, p->wanted);
+	hash_piece(crew->own, p, 0, p->blocks, p->wanted);
 	p->wanted = NULL;
 	give_a_chance(crew);
 }
@@ -265,16 +275,12 @@ static void take_back(struct ti_hash_crew *crew, struct piece *p)
 static void repeat(struct ti_hash_crew *crew, struct piece *p)
 {
 	const struct ti_hash *own = crew->own;
-	struct iovec bytes = { .iov_base = p->bytes, .iov_len = p->blocks * own->block_size };
-	struct ti_iov_cursor cursor = ti_iov_cursor(&bytes, 1);
-	uint64_t sector = p->sector;
 	unsigned begun = BEGUN;
 
 	for (size_t n = 0; n < p->blocks; n++) {
 		if (take_done(crew, p))
 			return;
-		ti_hash_blocks(own, sector, &cursor, 1, p->wanted + n * own->tag_size);
-		sector += own->block_size / TI_SECTOR_BYTES;
+		hash_piece(own, p, n, 1, p->wanted + n * own->tag_size);
 		give_a_chance(crew);
 	}
 	if (!atomic_compare_exchange_strong(&p->state, &begun, LEFT)) {
@@ -378,14 +384,12 @@ static uint64_t processor_time_ns(void)
 static size_t measure(const struct ti_hash_crew *crew)
 {
 	size_t len = crew->piece_blocks * crew->own->block_size, bytes;
-	struct iovec piece = { .iov_base = crew->piece[0].bytes, .iov_len = len };
 	uint64_t took, least = UINT64_MAX;
 
 	for (unsigned i = 0; i < TRIES; i++) {
-		struct ti_iov_cursor cursor = ti_iov_cursor(&piece, 1);
 		uint64_t start = processor_time_ns();
 
-		ti_hash_blocks(crew->own, 0, &cursor, crew->piece_blocks, crew->piece[0].tags);
+		hash_piece(crew->own, &crew->piece[0], 0, crew->piece_blocks, crew->piece[0].tags);
 		took = processor_time_ns() - start;
 		if (took < least)
 			least = took;
