@@ -189,8 +189,8 @@ bool ti_journal_make_room(struct ti_journal *j, uint32_t blocks);
  */
 uint8_t *ti_journal_insert(struct ti_journal *j, uint64_t block, struct ti_iov_cursor *data);
 
-/** The tag of the newest entry of the block. */
-void ti_journal_tag(struct ti_journal *j, uint64_t block, const uint8_t *tag);
+/** The tag of the newest entry of the block, which is published then, or later. */
+void ti_journal_tag(struct ti_journal *j, uint64_t block, const uint8_t *tag, bool publish);
 
 /**
  * Publish the newest entry of the block.  If the process is killed before, a successor finds

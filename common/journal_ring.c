@@ -162,22 +162,32 @@ bool ti_journal_make_room(struct ti_journal *j, uint32_t blocks)
 	return true;
 }
 
-void ti_journal_tag(struct ti_journal *j, uint64_t block, const uint8_t *tag)
+/* The last store of an entry: a kill before it leaves an unused entry, after it a whole one.  (All
+ * entries begin at a multiple of 8 bytes.) */
+static void publish_entry(const struct ti_journal *j, uint8_t *bytes, uint64_t block)
+{
+	ti_store_put((uint64_t *)(void *)bytes, htole64(block * j->geo->sectors_per_block));
+}
+
+static uint8_t *newest_entry(struct ti_journal *j, uint64_t block)
 {
 	const struct ti_journal_entry *e = ti_journal_find(j, block);
-	uint8_t *bytes = entry_bytes(j, section_of(j, e), number_of(j, e));
+
+	return entry_bytes(j, section_of(j, e), number_of(j, e));
+}
+
+void ti_journal_tag(struct ti_journal *j, uint64_t block, const uint8_t *tag, bool publish)
+{
+	uint8_t *bytes = newest_entry(j, block);
 
 	memcpy(bytes + ti_journal_entry_tag_offset(j->geo), tag, j->geo->tag_size);
+	if (publish)
+		publish_entry(j, bytes, block);
 }
 
 void ti_journal_publish(struct ti_journal *j, uint64_t block)
 {
-	const struct ti_journal_entry *e = ti_journal_find(j, block);
-	uint8_t *bytes = entry_bytes(j, section_of(j, e), number_of(j, e));
-
-	/* The last store of an entry: a kill before it leaves an unused entry, after it a whole
-	 * one.  (All entries begin at a multiple of 8 bytes.) */
-	ti_store_put((uint64_t *)(void *)bytes, htole64(block * j->geo->sectors_per_block));
+	publish_entry(j, newest_entry(j, block), block);
 }
 
 uint8_t *ti_journal_insert(struct ti_journal *j, uint64_t block, struct ti_iov_cursor *data)

@@ -105,11 +105,9 @@ static uint32_t put_some(struct ti_slot *slot, uint32_t n, uint32_t most, bool t
 		pieces = put(slot, n + count++, pieces);
 	bytes = ti_iov_cursor(slot->iov_room, pieces);
 	ti_lun_hash(lun, first * lun->geo.sectors_per_block, &bytes, count, slot->tags);
-	for (uint32_t i = 0; i < count; i++) {
-		ti_journal_tag(lun->journal, first + i, slot->tags + i * lun->geo.tag_size);
-		if (!together || n + i > 0)
-			ti_journal_publish(lun->journal, first + i);
-	}
+	for (uint32_t i = 0; i < count; i++)
+		ti_journal_tag(lun->journal, first + i, slot->tags + i * lun->geo.tag_size,
+			       !together || n + i > 0);
 	return count;
 }
 
