@@ -133,6 +133,14 @@ void sim_recalculate(struct sim_lun *l)
 		 (unsigned long long)stats.recalc_sector);
 }
 
+void sim_recalculate_and_close(struct sim_lun *l)
+{
+	sim_recalculate(l);
+	sim_clear(l);
+	sim_finish(l);
+	assert_int_equal(sim_lun_close(l), 0);
+}
+
 bool sim_matches(struct sim_lun *l, uint32_t block)
 {
 	uint8_t tag[256];

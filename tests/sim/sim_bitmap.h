@@ -43,6 +43,9 @@ void sim_put_both(struct sim_lun *l, uint32_t block, uint32_t version);
 /* Run until no recalculation is under way, or no more comes of it. */
 void sim_recalculate(struct sim_lun *l);
 
+/* The same, then let all that is due be done, and close the LUN well. */
+void sim_recalculate_and_close(struct sim_lun *l);
+
 /* Does every block of the closed LUN match its tag? */
 bool sim_all_match(struct sim_lun *l);
 /* Does the block, whatever it holds? */

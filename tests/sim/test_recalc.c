@@ -54,14 +54,6 @@ static void open_it(struct sim_lun *l)
 		fail_msg("%s", l->error.text);
 }
 
-static void settle(struct sim_lun *l)
-{
-	sim_recalculate(l);
-	sim_clear(l);
-	sim_finish(l);
-	assert_int_equal(sim_lun_close(l), 0);
-}
-
 /* While I/O is held: what is under way completes, and time passes. */
 static void step(struct sim_lun *l)
 {
@@ -238,7 +230,7 @@ static void write_waits_for_a_piece_and_keeps_its_tag(void **state)
 	sim_ok(l, r);
 	sim_recalculate(l);
 	sim_reads(l, 66, 2, 12);
-	settle(l);
+	sim_recalculate_and_close(l);
 	assert_true(sim_all_match(l));
 	sim_lun_free(l);
 }
@@ -322,7 +314,7 @@ static void last_bit_stays_until_the_superblock_says_done(void **state)
 	assert_int_equal(sim_stats(l).recalc_sector, 4096);
 	assert_true(sim_stats(l).recalculating);
 	assert_true(sim_bit(l, 1));
-	settle(l); /* it is tried again */
+	sim_recalculate_and_close(l); /* it is tried again */
 	assert_int_equal(sim_superblock(l).recalc_sector, 4096);
 	assert_false(sim_superblock(l).flags & TI_SB_DIRTY_BITMAP);
 	sim_lun_free(l);
@@ -343,7 +335,7 @@ static void unfinished_recalculation_goes_on_in_every_mode(void **state)
 		assert_int_equal(sim_stats(l).recalculated_sectors, 3096);
 		mismatch_at(l, 992);
 		sim_reads(l, 1008, 1, 9);
-		settle(l);
+		sim_recalculate_and_close(l);
 		assert_int_equal(sim_superblock(l).recalc_sector, 4096);
 		assert_int_equal(sim_superblock(l).flags, TI_SB_RECALCULATING);
 		for (uint32_t block = 0; block < 4096; block++)
@@ -397,7 +389,7 @@ static void cut_anywhere_it_ends_some_time(enum ti_mode mode)
 	}
 	open_it(l);
 	sim_recalculate(l);
-	settle(l);
+	sim_recalculate_and_close(l);
 	assert_true(sim_all_match(l));
 	sim_lun_free(l);
 }
@@ -440,7 +432,7 @@ static void every_cut_of_a_change_leaves_a_pair_that_recalculates(void **state)
 				sim_vanish_after(l, SIM_FOR_EVER);
 				l->options.mode = mode[to];
 				open_it(l);
-				settle(l);
+				sim_recalculate_and_close(l);
 				assert_true(sim_matches(l, 70));
 				assert_true(sim_all_match(l));
 				sim_lun_free(l);
@@ -469,7 +461,7 @@ static void dirty_pair_opened_in_another_mode_recalculates_only_the_dirty(void *
 		sim_recalculate(l);
 		mismatch_at(l, 20);
 		sim_reads(l, 70, 1, 4);
-		settle(l);
+		sim_recalculate_and_close(l);
 		assert_true(sim_matches(l, 70));
 		assert_false(sim_matches(l, 20));
 		sim_lun_free(l);
@@ -489,7 +481,7 @@ static void clean_close_in_mode_bitmap_keeps_bits_that_are_still_needed(void **s
 	assert_int_equal(sim_bits(l), 1);
 	l->options.recalculate_rate = 0;
 	open_it(l);
-	settle(l);
+	sim_recalculate_and_close(l);
 	assert_true(sim_matches(l, 70));
 	assert_false(sim_matches(l, 4000));
 	assert_false(sim_superblock(l).flags & TI_SB_DIRTY_BITMAP);
@@ -515,7 +507,7 @@ static void close_in_mode_direct_says_how_far_it_is(void **state)
 	for (uint32_t block = 0; block < at; block++)
 		assert_true(sim_matches(l, block));
 	open_it(l);
-	settle(l);
+	sim_recalculate_and_close(l);
 	assert_true(sim_all_match(l));
 	sim_lun_free(l);
 }
@@ -533,7 +525,7 @@ static void option_recalculate_begins_once_and_reset_always(void **state)
 	l->options.reset_recalculate = true;
 	open_it(l);
 	assert_int_equal(sim_superblock(l).recalc_sector, 0);
-	settle(l);
+	sim_recalculate_and_close(l);
 	assert_true(sim_all_match(l));
 
 	l->sb.flags = 0;
@@ -543,7 +535,7 @@ static void option_recalculate_begins_once_and_reset_always(void **state)
 	l->options.reset_recalculate = false;
 	open_it(l);
 	assert_true(sim_superblock(l).flags & TI_SB_RECALCULATING);
-	settle(l);
+	sim_recalculate_and_close(l);
 	assert_true(sim_matches(l, 77));
 	sim_lun_free(l);
 }
@@ -558,7 +550,7 @@ static void another_size_of_bits_makes_everything_dirty(void **state)
 	open_it(l);
 	assert_int_equal(sim_superblock(l).log2_blocks_per_bitmap_bit, 7);
 	assert_int_equal(sim_bits(l), 32);
-	settle(l);
+	sim_recalculate_and_close(l);
 	assert_true(sim_all_match(l));
 	sim_lun_free(l);
 }
@@ -581,7 +573,7 @@ static void cut_while_the_size_of_bits_changes_leaves_all_dirty(void **state)
 		sim_vanish_after(l, SIM_FOR_EVER);
 		l->options.sectors_per_bit = 0;
 		open_it(l);
-		settle(l);
+		sim_recalculate_and_close(l);
 		assert_true(sim_all_match(l));
 		sim_lun_free(l);
 	}
@@ -605,7 +597,7 @@ static void cut_while_a_pending_recalculation_is_closed_leaves_it_pending(void *
 		sim_forget(l);
 		l->options.recalculate_rate = 0;
 		open_it(l);
-		settle(l);
+		sim_recalculate_and_close(l);
 		assert_true(sim_all_match(l));
 		sim_lun_free(l);
 	}
@@ -623,7 +615,7 @@ static void recalculation_on_request_after_one_of_dirty_regions_is_of_everything
 	mismatch_at(l, 3000);
 	assert_int_equal(ask(l), 0);
 	sim_recalculate(l);
-	settle(l);
+	sim_recalculate_and_close(l);
 	assert_true(sim_all_match(l));
 	sim_lun_free(l);
 }
@@ -682,7 +674,7 @@ static void unreadable_block_costs_only_its_own_tag(void **state)
 	sim_recalculate(l);
 	assert_int_equal(sim_stats(l).recalc_unreadable, 1);
 	sim_mend(l);
-	settle(l);
+	sim_recalculate_and_close(l);
 	for (uint32_t block = 0; block < 4096; block++)
 		assert_int_equal(sim_matches(l, block), block != 1600);
 	sim_lun_free(l);
@@ -725,7 +717,7 @@ static void unreadable_block_keeps_its_tag_while_others_look(void **state)
 	sim_recalculate(l);
 	assert_int_equal(sim_stats(l).recalc_unreadable, 1);
 	sim_mend(l);
-	settle(l);
+	sim_recalculate_and_close(l);
 	assert_true(sim_all_match(l));
 	sim_lun_free(l);
 }
@@ -738,7 +730,7 @@ static void unreadable_tags_are_tried_again(void **state)
 	open_it(l);
 	sim_fail(l, TI_META, TI_IO_READ, l->geo.tag_offset, 3);
 	sim_recalculate(l);
-	settle(l);
+	sim_recalculate_and_close(l);
 	assert_true(sim_all_match(l));
 	sim_lun_free(l);
 }
@@ -815,7 +807,7 @@ static void piece_and_write_out_of_the_journal_do_not_meet(void **state)
 	}
 	sim_finish(l);
 	sim_forget(l);
-	settle(l);
+	sim_recalculate_and_close(l);
 	assert_true(sim_all_match(l));
 	sim_lun_free(l);
 }
@@ -858,7 +850,7 @@ static void write_out_waits_for_a_piece_and_a_piece_for_the_write_out(void **sta
 	next_piece(l);
 	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_READ), 0);
 	sim_finish(l);
-	settle(l);
+	sim_recalculate_and_close(l);
 	assert_true(sim_all_match(l));
 	sim_lun_free(l);
 }
@@ -956,7 +948,7 @@ static void request_that_is_cut_goes_on_from_its_last_save(void **state)
 	assert_true(sim_superblock(l).recalc_sector < 4096);
 	open_it(l);
 	assert_true(sim_stats(l).recalculating);
-	settle(l);
+	sim_recalculate_and_close(l);
 	assert_true(sim_all_match(l));
 	sim_lun_free(l);
 }
@@ -1010,7 +1002,7 @@ static void request_is_durable_when_it_is_granted(void **state)
 		sim_hold(l->sim, false);
 		open_it(l);
 		assert_true(sim_stats(l).recalculating);
-		settle(l);
+		sim_recalculate_and_close(l);
 		assert_true(sim_all_match(l));
 		sim_lun_free(l);
 	}
@@ -1036,7 +1028,7 @@ static void request_that_cannot_be_made_durable_begins_nothing(void **state)
 		/* The second time it goes well, unless the device has failed a flush. */
 		assert_int_equal(ask(l), op[i] == TI_IO_WRITE ? 0 : -EIO);
 		if (op[i] == TI_IO_WRITE) {
-			settle(l);
+			sim_recalculate_and_close(l);
 			assert_true(sim_all_match(l));
 		}
 		sim_lun_free(l);
@@ -1061,7 +1053,7 @@ static void request_is_answered_by_a_close(void **state)
 	assert_int_equal(sim_superblock(l).recalc_sector, 0);
 	open_it(l);
 	assert_true(sim_stats(l).recalculating);
-	settle(l);
+	sim_recalculate_and_close(l);
 	assert_true(sim_all_match(l));
 	sim_lun_free(l);
 }

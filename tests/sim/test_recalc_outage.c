@@ -52,14 +52,6 @@ static void open_it(struct sim_lun *l)
 		fail_msg("%s", l->error.text);
 }
 
-static void settle(struct sim_lun *l)
-{
-	sim_recalculate(l);
-	sim_clear(l);
-	sim_finish(l);
-	assert_int_equal(sim_lun_close(l), 0);
-}
-
 static uint64_t now(struct sim_lun *l)
 {
 	return ti_clock_now(sim_as_clock(l->sim));
@@ -95,7 +87,7 @@ static void waits_for_the_device(struct sim_lun *l)
 	assert_true(sim_started(l, TI_DATA, TI_IO_READ) <= 70 + 2 * seconds);
 	assert_int_equal(sim_bits(l), bits);
 	sim_mend(l);
-	settle(l);
+	sim_recalculate_and_close(l);
 	assert_int_equal(sim_logged(l, "can be read again"), 1);
 	assert_int_equal(sim_logged(l, "I/O error"), 0);
 	assert_true(sim_all_match(l));
@@ -123,7 +115,7 @@ static void short_outage_costs_no_block_its_tag(void **state)
 		sim_recalculate(l);
 		assert_int_equal(l->fault[0].times, 0);
 		assert_int_equal(sim_stats(l).recalc_unreadable, 0);
-		settle(l);
+		sim_recalculate_and_close(l);
 		assert_true(sim_all_match(l));
 		sim_lun_free(l);
 	}
@@ -147,7 +139,7 @@ static void bad_blocks_keep_their_tags_and_the_rest_goes_on(void **state)
 		assert_int_equal(sim_stats(l).recalc_unreadable, count);
 		assert_int_equal(sim_stats(l).recalculated_sectors, BLOCKS - count);
 		sim_mend(l);
-		settle(l);
+		sim_recalculate_and_close(l);
 		for (uint32_t block = 0; block < BLOCKS; block++)
 			assert_int_equal(sim_matches(l, block),
 					 block < first || block >= first + count);
@@ -188,7 +180,7 @@ static void close_does_not_wait_for_the_device(void **state)
 		assert_int_equal(sim_superblock(l).recalc_sector, 3 * 512);
 		sim_mend(l);
 		open_it(l);
-		settle(l);
+		sim_recalculate_and_close(l);
 		assert_true(sim_all_match(l));
 		sim_lun_free(l);
 	}

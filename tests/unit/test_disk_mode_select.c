@@ -324,6 +324,17 @@ static void a_flush_that_fails_fails_the_write(void **state)
 	close_badly(f);
 }
 
+/* By its destination, with that sense key and that code. */
+static void expect_copy_aborted(const struct fake_command *c, unsigned key, unsigned asc)
+{
+	assert_int_equal(c->status, TCMU_STS_PASSTHROUGH_ERR);
+	assert_int_equal(c->sense[2], 0x0a);
+	assert_int_equal(c->sense[12] << 8 | c->sense[13], 0x0d01);
+	assert_int_equal(c->sense[9], 18); /* the destination's */
+	assert_int_equal(c->sense[21], key);
+	assert_int_equal(c->sense[31] << 8 | c->sense[32], asc);
+}
+
 static void a_flush_that_fails_ends_the_copy(void **state)
 {
 	struct fixture *f = cached(state);
@@ -336,13 +347,8 @@ static void a_flush_that_fails_ends_the_copy(void **state)
 	assert_int_equal(fake_outstanding(f->dev), 1);
 	open_gate(f, true);
 	fake_wait(f->dev, &c);
-	assert_int_equal(c.status, TCMU_STS_PASSTHROUGH_ERR);
-	assert_int_equal(c.sense[2], 0x0a);
-	assert_int_equal(c.sense[12] << 8 | c.sense[13], 0x0d01);
-	assert_int_equal(c.sense[9], 18); /* the destination's */
+	expect_copy_aborted(&c, 0x04, 0x4400);
 	assert_int_equal(c.sense[18], 0x02);
-	assert_int_equal(c.sense[21], 0x04);
-	assert_int_equal(c.sense[31] << 8 | c.sense[32], 0x4400);
 	close_badly(f);
 }
 
@@ -394,13 +400,8 @@ static void swp_1_ends_a_copy_before_its_next_write(void **state)
 	assert_int_equal(fake_outstanding(f->dev), 1);
 	open_gate(f, false);
 	fake_wait(f->dev, &c);
-	assert_int_equal(c.status, TCMU_STS_PASSTHROUGH_ERR);
-	assert_int_equal(c.sense[2], 0x0a);
-	assert_int_equal(c.sense[12] << 8 | c.sense[13], 0x0d01);
+	expect_copy_aborted(&c, 0x07, 0x2702);
 	assert_int_equal(ti_be16(c.sense + 10), 0); /* the segment */
-	assert_int_equal(c.sense[9], 18);	    /* the destination's */
-	assert_int_equal(c.sense[21], 0x07);
-	assert_int_equal(c.sense[31] << 8 | c.sense[32], 0x2702);
 	expect_zeroes(f, 2000, 8);
 	expect_zeroes(f, 3000, 8);
 }

@@ -349,6 +349,24 @@ static unsigned gate_count(const unsigned *what)
 	return n;
 }
 
+/* A crew of which each helper stands inside of a piece. */
+static struct ti_hash_crew *open_standing_crew(struct ti_hash *h, struct work *w, unsigned helpers,
+					       uint32_t *random)
+{
+	struct ti_hash_crew *crew;
+
+	gate_shut();
+	open_gated_digest(h);
+	work_open(w);
+	crew = open_crew(h, helpers, PIECE, NULL);
+	alarm(PATIENCE_S);
+	while (gate_count(&gate.standing) < helpers) {
+		make_tags(w, crew, h, 0, MOST, random);
+		usleep(1000);
+	}
+	return crew;
+}
+
 static void helpers_that_stand_still_hold_up_no_request(void **state)
 {
 	struct ti_hash_crew *crew;
@@ -357,16 +375,7 @@ static void helpers_that_stand_still_hold_up_no_request(void **state)
 	struct work w;
 
 	(void)state;
-	gate_shut();
-	open_gated_digest(&h);
-	work_open(&w);
-	crew = open_crew(&h, 2, PIECE, NULL);
-	alarm(PATIENCE_S);
-	/* Until both stand inside a piece; and a while longer. */
-	while (gate_count(&gate.standing) < 2) {
-		make_tags(&w, crew, &h, 0, MOST, &random);
-		usleep(1000);
-	}
+	crew = open_standing_crew(&h, &w, 2, &random);
 	for (unsigned i = 0; i < 100; i++)
 		make_tags(&w, crew, &h, i, MOST, &random);
 	assert_int_equal(ti_hash_crew_stats(crew).helped, 0);
@@ -400,15 +409,7 @@ static void close_waits_for_a_helper_that_is_late(void **state)
 	struct work w;
 
 	(void)state;
-	gate_shut();
-	open_gated_digest(&h);
-	work_open(&w);
-	crew = open_crew(&h, 1, PIECE, NULL);
-	alarm(PATIENCE_S);
-	while (gate_count(&gate.standing) < 1) {
-		make_tags(&w, crew, &h, 0, MOST, &random);
-		usleep(1000);
-	}
+	crew = open_standing_crew(&h, &w, 1, &random);
 	assert_int_equal(pthread_create(&opener, NULL, open_gate_later, NULL), 0);
 	ti_hash_crew_close(crew);
 	/* It has made its piece, of two blocks, and gone. */
