@@ -269,7 +269,7 @@ static int open_store(struct ti_lun *lun, size_t lines, struct ti_error *error)
 		return err;
 	/* What it says of flushes is nowhere else until ours is published: it stays till then. */
 	if (lun->inherited.found)
-		(void)ti_tag_store_empty(path);
+		(void)ti_store_file_empty(path);
 	else
 		unlink(path);
 	err = ti_tag_store_open(path, &pair, lines, &lun->locked_memory, &lun->store);

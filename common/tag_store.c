@@ -69,11 +69,6 @@ int ti_tag_store_open(const char *path, const struct ti_store_pair *pair, size_t
 	return 0;
 }
 
-int ti_tag_store_empty(const char *path)
-{
-	return ti_store_file_empty(path);
-}
-
 int ti_tag_store_keep(const char *path, const struct ti_store_pair *pair, bool *locked,
 		      struct ti_tag_store **store)
 {

@@ -73,10 +73,9 @@ int ti_tag_store_open(const char *path, const struct ti_store_pair *pair, size_t
 
 /**
  * Where there is no room for one: keep the predecessor's, which was rescued, for what it says, and
- * for what is to be said of flushes from now on.  It holds no lines.  Its room is given back first;
- * if that is all that was missing, ti_tag_store_open() succeeds.  Returns 0 or negative errno.
+ * for what is to be said of flushes from now on.  It holds no lines.  Before, its room is given
+ * back (ti_store_file_empty()), which may be all that was missing.  Returns 0 or negative errno.
  */
-int ti_tag_store_empty(const char *path);
 int ti_tag_store_keep(const char *path, const struct ti_store_pair *pair, bool *locked,
 		      struct ti_tag_store **store);
 

@@ -162,14 +162,20 @@ static int check_segment(struct ti_command *cmd, size_t at, size_t left)
 	return TCMU_STS_OK;
 }
 
+/* What a segment's descriptor says. */
+static struct ti_copy_segment parse(const uint8_t *raw)
+{
+	return (struct ti_copy_segment){ ti_be64(raw + AT_FROM), ti_be64(raw + AT_TO),
+					 ti_be16(raw + AT_BLOCKS) };
+}
+
 static struct ti_copy_segment extents(const struct ti_command *cmd, unsigned n)
 {
 	uint8_t raw[SEGMENT_BYTES];
 
 	ti_list_bytes(cmd->iov, cmd->iov_count, segment_at(&cmd->request.copy, n), raw,
 		      sizeof(raw));
-	return (struct ti_copy_segment){ ti_be64(raw + AT_FROM), ti_be64(raw + AT_TO),
-					 ti_be16(raw + AT_BLOCKS) };
+	return parse(raw);
 }
 
 /* Does @n write what @before, or itself, reads? */
@@ -268,8 +274,7 @@ int ti_copy_segment(const struct iovec *iov, size_t iov_count, const struct ti_c
 		status = check_end(order, n, AT_DESTINATION, ti_be16(raw + AT_DESTINATION), sense);
 	if (status != TCMU_STS_OK)
 		return status;
-	*segment = (struct ti_copy_segment){ ti_be64(raw + AT_FROM), ti_be64(raw + AT_TO),
-					     ti_be16(raw + AT_BLOCKS) };
+	*segment = parse(raw);
 	/* Neither of the devices has been asked for anything: so it has no code of its own. */
 	if (!fits(segment->source, segment->blocks, lun_blocks))
 		return ti_sense_set_copy(sense, TI_ASC_NONE, n, AT_FROM);

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include "libtcmu.h"
 
 #include "clock.h"
+#include "io_thread.h"
 #include "memory.h"
 #include "say.h"
 
@@ -165,16 +165,10 @@ static void *write_lines(void *arg)
 static int start(struct ti_log_ring *ring, struct tcmu_device *dev)
 {
 	char name[16];
-	sigset_t all, old;
-	int err;
+	int err = ti_io_thread_start(&ring->thread, write_lines, ring);
 
-	/* The runner's main thread is the one for signals; a new thread inherits the mask. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&ring->thread, NULL, write_lines, ring);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (err)
-		return -err;
+		return err;
 	snprintf(name, sizeof(name), "ti-log-%.8s", tcmu_dev_get_uio_name(dev));
 	pthread_setname_np(ring->thread, name);
 	return 0;
