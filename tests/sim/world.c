@@ -25,7 +25,7 @@ static int fault(void *ctx, const struct ti_io *io)
 
 	/* A successor remembers a flush of its start that failed, if it has a store. */
 	if (err != 0 && io->op == TI_IO_FLUSH && (!vanishing || w->schedule->shape.store))
-		w->flush_broken = true;
+		w->flush_broken = w->flush_was_broken = true;
 	if (err == 0 || vanishing)
 		return err;
 	w->counts->faults++;
@@ -569,7 +569,7 @@ static int try_open(struct world *w, struct ti_error *error)
 
 	/* Only a store remembers a flush that has failed. */
 	if (options.store_path == NULL || access(options.store_path, F_OK) != 0)
-		w->flush_broken = false;
+		w->flush_broken = w->flush_was_broken = false;
 	w->data_write_faults = w->data_write_failures = 0;
 	w->meta_read_faults = w->read_failures = 0;
 	w->had_doubt = w->any_doubt = world_doubt(w, w->sim, &options, w->doubt);
@@ -786,9 +786,10 @@ static void reopen(struct world *w, char mode)
 	int err;
 
 	drain(w);
-	/* Nobody has asked for what a recalculation writes back. */
+	/* Nobody has asked for what a recalculation writes back after a flush that failed, also one
+	 * of before that the store remembers. */
 	if (w->mode->write_errors_reach_writes && !w->reads_and_writes &&
-	    !(w->had_doubt && (w->lived_on || w->flush_broken)) &&
+	    !(w->had_doubt && w->flush_was_broken) &&
 	    w->data_write_faults != w->data_write_failures)
 		violation("%u write errors, %u failed writes", w->data_write_faults,
 			  w->data_write_failures);

@@ -74,9 +74,10 @@ struct world {
 	bool reads_and_writes;	 /* a compound command has failed since the open, in either part */
 
 	unsigned data_write_faults, data_write_failures, meta_read_faults, read_failures;
-	bool flush_broken; /* a flush has failed since the LUN was opened */
-	bool was_broken;   /* before the run that is being judged */
-	bool lived_on;	   /* over a close that failed: what is recalculated is written back */
+	bool flush_broken;     /* a flush has failed since the LUN was opened */
+	bool flush_was_broken; /* one has, ever; the store may remember it for the next opens */
+	bool was_broken;       /* before the run that is being judged */
+	bool lived_on;	       /* over a close that failed: what is recalculated is written back */
 
 	uint64_t scrub_seen; /* bad places of the scrub under way that have been judged */
 };

@@ -162,12 +162,17 @@ static void judge_kill(void *ctx, uint32_t n, const uint8_t *data)
 	see(l, n, data, model_judge_kill(&l->world->model, n, data, l->doubt[n]));
 }
 
+static bool is_as_seen(const struct look *l, uint32_t n, const uint8_t *data)
+{
+	return data == NULL ? l->seen[n] == SEEN_MISMATCH
+			    : l->seen[n] != SEEN_MISMATCH && sum_of(l, data) == l->sum[n];
+}
+
 static void judge_same(void *ctx, uint32_t n, const uint8_t *data)
 {
 	struct look *l = ctx;
 
-	if (data == NULL ? l->seen[n] == SEEN_MISMATCH
-			 : l->seen[n] != SEEN_MISMATCH && sum_of(l, data) == l->sum[n])
+	if (is_as_seen(l, n, data))
 		return;
 	/* Where all tags are to be made anew, so is that one. */
 	if (data != NULL && l->seen[n] == SEEN_MISMATCH && l->doubt[n]) {
@@ -180,12 +185,13 @@ static void judge_same(void *ctx, uint32_t n, const uint8_t *data)
 		  data ? "something else" : "its tag does not match");
 }
 
-/* The same after a flush, which does not cover what one of before had lost. */
+/* The same after a flush, which does not cover what one of before had lost: that may come back, or
+ * stay as it was seen, with a tag that has been made of it since. */
 static void judge_flushed(void *ctx, uint32_t n, const uint8_t *data)
 {
 	struct look *l = ctx;
 
-	if (model_is_lost(&l->world->model, n, l->seen[n]))
+	if (model_is_lost(&l->world->model, n, l->seen[n]) && !is_as_seen(l, n, data))
 		judge_cut(ctx, n, data);
 	else
 		judge_same(ctx, n, data);
@@ -196,8 +202,8 @@ static void judge_cut_after_kill(void *ctx, uint32_t n, const uint8_t *data)
 {
 	struct look *l = ctx;
 
-	if (l->settled[n] && !l->doubt[n] && !model_is_lost(&l->world->model, n, l->seen[n]))
-		judge_same(ctx, n, data);
+	if (l->settled[n] && !l->doubt[n])
+		judge_flushed(ctx, n, data);
 	else
 		judge_cut(ctx, n, data);
 }

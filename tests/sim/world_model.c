@@ -311,11 +311,23 @@ void model_lost(struct model *m)
 	}
 }
 
+/* One discard leaves what another one does: what is seen may be an older one's. */
+static bool is_older_perhaps(const struct model *m, const struct block *b, uint32_t seen)
+{
+	if (!m->written[seen].discard)
+		return false;
+	for (unsigned i = b->count; i-- > 0;)
+		if (b->v[i].id == seen)
+			return b->v[i].status != DONE;
+	return false;
+}
+
 bool model_is_lost(const struct model *m, uint32_t n, uint32_t seen)
 {
 	const struct block *b = &m->block[n];
 
-	return b->lost && (seen >= SEEN_TORN || seen <= b->lost_id || is_bare(m, seen));
+	return b->lost && (seen >= SEEN_TORN || seen <= b->lost_id || is_bare(m, seen) ||
+			   is_older_perhaps(m, b, seen));
 }
 
 static void durable(const struct model *m, struct block *b, uint32_t id)
@@ -606,6 +618,9 @@ void model_settle_kill(struct model *m, uint32_t n, uint32_t seen, const uint8_t
 	if (seen >= SEEN_TORN) {
 		/* Not durable: the devices' caches may hold older ones still. */
 		add_version(b, found_version(m, seen, bytes, doubt, step));
+		/* What was found is of what a failed flush should have covered. */
+		if (b->lost)
+			b->lost_id = step;
 		b->v[b->count - 1].cut_parts_tag = seen == SEEN_MISMATCH;
 		for (i = 0; i < b->count - 1; i++)
 			b->v[b->count - 1].filler |= lets_pass(m, &b->v[i]);
