@@ -4,7 +4,7 @@
  * SHA-3, BLAKE2 and hmac() of them by libgcrypt.
  *
  * libcrypto has no BLAKE2b of 256 bits, and the others only behind EVP, which allocates for every
- * message (hash_sha.c).  A libgcrypt handle is made once and reset for each message, without
+ * message (hash_sha.c).  A libgcrypt handle is made once and reset after each message, without
  * allocation.  Its own HMAC would allocate at the end of each, so hmac() is put together here.
  */
 #include "hash.h"
@@ -19,8 +19,7 @@ struct gcrypt_algorithm {
 	size_t block; /* as hmac() counts: SHA-3's rate */
 };
 
-/* In secret memory, if there is a key: the handle buffers only what is overwritten later, and is
- * wiped when it is closed. */
+/* In secret memory, if there is a key. */
 struct pads {
 	uint8_t inner[TI_HASH_MAX_HMAC_BLOCK];
 	uint8_t outer[TI_HASH_MAX_HMAC_BLOCK];
@@ -57,6 +56,16 @@ static int prepare_library(void)
 	return 0;
 }
 
+/*
+ * The handle lies on the library's heap, and SHA-3's state can be calculated backwards, up to the
+ * key: between two messages there is none.
+ */
+static void end(const struct state *st, unsigned digest_size, uint8_t *digest)
+{
+	memcpy(digest, gcry_md_read(st->md, 0), digest_size);
+	gcry_md_reset(st->md);
+}
+
 static int make_pads(struct state *st, const struct gcrypt_algorithm *a,
 		     const struct ti_secret *key, unsigned digest_size)
 {
@@ -71,7 +80,7 @@ static int make_pads(struct state *st, const struct gcrypt_algorithm *a,
 	pads = (struct pads *)(void *)st->memory->bytes;
 	if (len > a->block) {
 		gcry_md_write(st->md, bytes, len);
-		memcpy(shorter, gcry_md_read(st->md, 0), digest_size);
+		end(st, digest_size, shorter);
 		bytes = shorter;
 		len = digest_size;
 	}
@@ -119,20 +128,18 @@ static void gcrypt_message(const struct ti_hash *h, const struct iovec *piece, s
 	const struct state *st = state_of(h);
 	unsigned size = h->ops->digest_size;
 
-	gcry_md_reset(st->md);
 	if (st->memory)
 		gcry_md_write(st->md, pads_of(st)->inner, a->block);
 	if (st->prefix_len)
 		gcry_md_write(st->md, st->prefix, st->prefix_len);
 	for (size_t i = 0; i < n; i++)
 		gcry_md_write(st->md, piece[i].iov_base, piece[i].iov_len);
-	memcpy(digest, gcry_md_read(st->md, 0), size);
+	end(st, size, digest);
 	if (!st->memory)
 		return;
-	gcry_md_reset(st->md);
 	gcry_md_write(st->md, pads_of(st)->outer, a->block);
 	gcry_md_write(st->md, digest, size);
-	memcpy(digest, gcry_md_read(st->md, 0), size);
+	end(st, size, digest);
 }
 
 static const struct gcrypt_algorithm sha3_256 = { GCRY_MD_SHA3_256, 136 };

@@ -37,6 +37,21 @@ static bool holds(const uint8_t *p, const uint8_t *end, uint8_t first, uint8_t s
 	return false;
 }
 
+static bool holds_inverse(const uint8_t *p, const uint8_t *end, const uint8_t *inverted)
+{
+	const uint8_t begin = inverted[0] ^ 0xff;
+
+	for (; p + 8 <= end && (p = memchr(p, begin, (size_t)(end - p) - 7)); p++) {
+		unsigned i = 1;
+
+		while (i < 8 && (p[i] ^ inverted[i]) == 0xff)
+			i++;
+		if (i == 8)
+			return true;
+	}
+	return false;
+}
+
 static size_t find_areas(struct area *area, size_t room)
 {
 	FILE *f = fopen("/proc/self/smaps", "re");
@@ -74,6 +89,17 @@ unsigned memory_holds(uint8_t first, uint8_t step, bool only_dumped)
 		if ((!only_dumped || area[i].dumped) &&
 		    holds(area[i].start, area[i].end, first, step))
 			found++;
+	return found;
+}
+
+unsigned memory_holds_inverse(const uint8_t *inverted)
+{
+	static struct area area[AREAS];
+	size_t n = find_areas(area, AREAS);
+	unsigned found = 0;
+
+	for (size_t i = 0; i < n; i++)
+		found += holds_inverse(area[i].start, area[i].end, inverted);
 	return found;
 }
 

@@ -18,6 +18,9 @@
  */
 unsigned memory_holds(uint8_t first, uint8_t step, bool only_dumped);
 
+/* The same for the 8 bytes of which @inverted holds the inverse. */
+unsigned memory_holds_inverse(const uint8_t *inverted);
+
 /* Bytes of such memory that are left out of core dumps. */
 size_t memory_not_dumped(void);
 

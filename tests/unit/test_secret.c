@@ -82,22 +82,23 @@ static void use(struct ti_hash *h)
 	ti_hash_same(h, 0, block, 4, tags);
 }
 
+static const char *const digests[] = { "sha1",	      "sha256",	     "sha384",
+				       "sha512",      "sha3-256",    "sha3-512",
+				       "blake2b-256", "blake2b-512", "blake2s-256" };
+
 /* While a keyed digest works, and after it has gone. */
 static void no_digest_leaves_its_key_anywhere(void **state)
 {
-	static const char *const names[] = { "sha1",	    "sha256",	   "sha384",
-					     "sha512",	    "sha3-256",	   "sha3-512",
-					     "blake2b-256", "blake2b-512", "blake2s-256" };
 	static const size_t lengths[] = { 32, 64, KEY };
 	char name[64];
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+	for (size_t i = 0; i < sizeof(digests) / sizeof(digests[0]); i++) {
 		for (size_t l = 0; l < sizeof(lengths) / sizeof(lengths[0]); l++) {
 			struct ti_secret *key;
 			struct ti_hash h;
 
-			snprintf(name, sizeof(name), "hmac(%s)", names[i]);
+			snprintf(name, sizeof(name), "hmac(%s)", digests[i]);
 			make_key(&key, lengths[l]);
 			assert_int_equal(
 				ti_hash_init_keyed(&h, ti_hash_find(name), key, 4096, 32, NULL), 0);
@@ -109,6 +110,35 @@ static void no_digest_leaves_its_key_anywhere(void **state)
 			if (search(false))
 				fail_msg("%s: the key is still in memory", name);
 		}
+	}
+}
+
+/* The state that a tag was taken from begins with the tag.  SHA-3's leads back to the key. */
+static void no_keyed_digest_keeps_the_state_of_its_last_message(void **state)
+{
+	static uint8_t block[512];
+	char name[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(digests) / sizeof(digests[0]); i++) {
+		uint8_t tag[TI_HASH_MAX_DIGEST], inverted[8];
+		const struct ti_hash_ops *ops;
+		struct ti_secret *key;
+		struct ti_hash h;
+
+		snprintf(name, sizeof(name), "hmac(%s)", digests[i]);
+		ops = ti_hash_find(name);
+		make_key(&key, 64);
+		assert_int_equal(ti_hash_init_keyed(&h, ops, key, 512, ops->digest_size, NULL), 0);
+		ti_secret_free(key);
+		ti_hash_same(&h, 0, block, 1, tag);
+		for (size_t b = 0; b < sizeof(inverted); b++)
+			inverted[b] = (uint8_t)~tag[b];
+		assert_int_equal(memory_holds_inverse(inverted), 1);
+		explicit_bzero(tag, sizeof(tag));
+		if (memory_holds_inverse(inverted))
+			fail_msg("%s: its last state is still in memory", name);
+		ti_hash_destroy(&h);
 	}
 }
 
@@ -200,6 +230,7 @@ int main(void)
 		cmocka_unit_test(the_search_finds_a_key_that_is_there),
 		cmocka_unit_test(keys_are_in_no_core_dump_and_gone_when_freed),
 		cmocka_unit_test(no_digest_leaves_its_key_anywhere),
+		cmocka_unit_test(no_keyed_digest_keeps_the_state_of_its_last_message),
 		cmocka_unit_test(no_helper_leaves_its_key_anywhere),
 		cmocka_unit_test(refused_keys_leave_nothing),
 		cmocka_unit_test(equal_sees_every_byte),
