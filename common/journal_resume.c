@@ -13,7 +13,9 @@
  *     since: what he wrote may be newer than our writes, so these are dropped, and said to be.
  *  3. Are the entries sound?  Used ones come before unused ones, name a block of the LUN and match
  *     their tags.  In a section that was being filled, what stands behind an unused entry is the
- *     rest of an atomic write that the kill has cut, and is cleared.
+ *     rest of an atomic write that the kill has cut, and is cleared.  So are the last ones before
+ *     it, if they are a part only of what the data device, whose blocks may be larger than ours,
+ *     writes at once: the kill came before the write's other blocks.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -169,6 +171,12 @@ static int compare(struct ti_journal *j, struct ti_error *error)
 	return same;
 }
 
+/* Requests are of whole units, and none lies in two sections: what is left over has been cut. */
+static uint32_t whole_units(const struct ti_journal *j, uint32_t entries)
+{
+	return entries - entries % (j->lun->io_align / j->geo->block_size);
+}
+
 /* Check the entries of section @i.  Returns how many are used, or -1. */
 static int64_t check_entries(struct ti_journal *j, uint32_t i)
 {
@@ -189,7 +197,7 @@ static int64_t check_entries(struct ti_journal *j, uint32_t i)
 			return -1;
 		used++;
 	}
-	return used;
+	return filling ? whole_units(j, used) : used;
 }
 
 /* Every section that is not clean; *@pending: entries that are not committed. */
@@ -209,20 +217,21 @@ static bool check_all_entries(struct ti_journal *j, const struct ring *r, uint64
 
 static void link_entries(struct ti_journal *j, uint32_t i)
 {
+	bool filling = ti_section_word(j->store, i).state == TI_SECTION_FILLED;
 	uint8_t *section = ti_journal_section(j, i);
-	uint32_t n;
+	uint32_t used = 0;
 
-	for (n = 0; n < j->section_entries; n++) {
-		uint64_t sector = ti_journal_entry_sector(j->geo, section, n);
-
-		if (ti_journal_sector_is_unused(sector))
-			break;
-		ti_journal_link(j, i, n, sector / j->geo->sectors_per_block);
-	}
-	j->fill = n;
-	if (ti_section_word(j->store, i).state != TI_SECTION_FILLED)
-		return;
-	for (; n < j->section_entries; n++)
+	while (used < j->section_entries &&
+	       !ti_journal_sector_is_unused(ti_journal_entry_sector(j->geo, section, used)))
+		used++;
+	if (filling)
+		used = whole_units(j, used);
+	for (uint32_t n = 0; n < used; n++)
+		ti_journal_link(j, i, n,
+				ti_journal_entry_sector(j->geo, section, n) /
+					j->geo->sectors_per_block);
+	j->fill = used;
+	for (uint32_t n = used; filling && n < j->section_entries; n++)
 		ti_journal_entry_set_sector(j->geo, section, n, TI_JOURNAL_UNUSED);
 }
 

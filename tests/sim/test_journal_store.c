@@ -812,6 +812,55 @@ static void shared_atomic_write_killed_anywhere_is_whole_or_not_there(void **sta
 	kill_at_every_instruction(TI_REQ_ATOMIC, true, true);
 }
 
+/*
+ * The data device's blocks are larger than ours, and it writes and reads whole ones: so is what a
+ * successor takes over, wherever the kill was between the first of a write's blocks and the last.
+ */
+static void blocks_of_one_device_block_are_taken_over_together_or_not_at_all(void **state)
+{
+	const uint64_t unused = TI_JOURNAL_UNUSED;
+
+	(void)state;
+	for (uint32_t there = 0; there <= 8; there++) {
+		struct sim_lun *l = sim_lun_make(&(struct sim_lun_options){
+			.shape = { .tag_size = 255, .journal_sectors = 4 * 16 },
+			.blocks = 1000,
+			.logical_block_size = { 4096, 512 },
+			.lun = { .mode = TI_MODE_JOURNAL, .journal_watermark = 99 } });
+		int fd;
+
+		unlink(path);
+		unlink(ring);
+		l->options.store_path = path;
+		assert_int_equal(sim_lun_open(l), 0);
+		sim_ok(l, sim_write(l, 40, 8, 1));
+		sim_ok(l, sim_flush(l));
+		sim_ok(l, sim_write(l, 40, 8, 2));
+		kill_runner(l);
+		/* Only so many entries of the second section had been published. */
+		fd = open(ring, O_WRONLY);
+		assert_true(fd >= 0);
+		for (uint32_t n = there; n < 8; n++)
+			assert_int_equal(pwrite(fd, &unused, sizeof(unused),
+						8192 + 16 * 512 + (off_t)n * 512),
+					 sizeof(unused));
+		close(fd);
+		if (sim_lun_open(l) != 0)
+			fail_msg("%u blocks were there: %s", there, l->error.text);
+		assert_int_equal(sim_logged(l, "is continued"), 1);
+		sim_reads(l, 40, 8, there == 8 ? 2 : 1);
+		/* Over the ring's end, so that all of it goes to its place. */
+		for (uint32_t version = 3; version < 9; version++)
+			sim_ok(l, sim_write(l, 80, 16, version));
+		sim_reads(l, 40, 8, there == 8 ? 2 : 1);
+		assert_int_equal(sim_lun_close(l), 0);
+		assert_int_equal(sim_lun_open(l), 0);
+		sim_reads(l, 40, 8, there == 8 ? 2 : 1);
+		sim_reads(l, 80, 16, 8);
+		sim_lun_free(l);
+	}
+}
+
 /* --- a file with anything in it --- */
 
 enum { WORDS = 4096, SECTIONS = 8192, FILE_BYTES = SECTIONS + 4 * 16 * 512 };
@@ -1013,6 +1062,7 @@ int main(void)
 		cmocka_unit_test(close_that_could_not_commit_leaves_the_file),
 		cmocka_unit_test(file_that_cannot_be_made_is_a_warning),
 		cmocka_unit_test(file_is_for_its_owner_only_and_no_link_is_followed),
+		cmocka_unit_test(blocks_of_one_device_block_are_taken_over_together_or_not_at_all),
 		cmocka_unit_test(spoilt_file_does_no_harm),
 		cmocka_unit_test(write_killed_anywhere_is_whole_or_not_there),
 		cmocka_unit_test(shared_write_killed_anywhere_is_whole_or_not_there),
