@@ -16,6 +16,9 @@
 
 #include <linux/keyctl.h>
 
+/* The kernel makes no longer key of type user. */
+#define KEYRING_MAX_BYTES ((size_t)32767)
+
 static int set_name(const char *what, const char *name, struct ti_key_source *out,
 		    struct ti_error *error)
 {
@@ -189,8 +192,11 @@ static int read_keyring(const char *what, const char *description, struct ti_sec
 	(void)keyctl(KEYCTL_UNLINK, id, (void *)(long)KEY_SPEC_THREAD_KEYRING, NULL, 0);
 	if (err)
 		return not_there(what, description, err, error);
-	/* What did not fit was not read. */
-	key->len = (size_t)len < key->room ? (size_t)len : key->room;
+	/* Then nothing was read, and zeros are no key. */
+	if ((size_t)len > key->room)
+		return ti_error_set(error, -EINVAL, "%s: the key has %ld bytes, more than %zu",
+				    what, len, key->room);
+	key->len = (size_t)len;
 	return 0;
 }
 
@@ -239,9 +245,10 @@ static int read_key(const char *what, const struct ti_key_source *source, struct
 int ti_key_load(const char *what, const struct ti_key_source *source, struct ti_secret **out,
 		struct ti_error *error)
 {
-	/* A keyring gives all or nothing; one byte more shows that a key is too long. */
-	size_t room = source->size && source->kind != TI_KEY_KEYRING ? source->size
-								     : TI_KEY_MAX_BYTES + 1;
+	/* One byte more shows that a key is too long.  A keyring gives all of a key or nothing. */
+	size_t room = source->kind == TI_KEY_KEYRING ? KEYRING_MAX_BYTES
+		      : source->size		     ? source->size
+						     : TI_KEY_MAX_BYTES + 1;
 	struct ti_secret *key;
 	int err;
 

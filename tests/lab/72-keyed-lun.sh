@@ -208,9 +208,13 @@ python3 - "$key" <<-'END'
 	import ctypes, sys
 	key = open(sys.argv[1], "rb").read()
 	libc = ctypes.CDLL(None, use_errno=True)
-	if libc.syscall(248, b"user", b"lab-disk", key, len(key), -4) < 0:
-	    sys.exit(f"add_key: errno {ctypes.get_errno()}")
+	for name, payload in (b"lab-disk", key), (b"lab-long", key + bytes(6000)):
+	    if libc.syscall(248, b"user", name, payload, len(payload), -4) < 0:
+	        sys.exit(f"add_key: errno {ctypes.get_errno()}")
 END
+# The first bytes of one that is longer than keys may be.
+"$cli" check "$meta" --data-device "$data" --integrity hmac-sha256 --integrity-key keyring:user:lab-long --integrity-key-size 32 \
+	--batch-mode >&2
 "$cli" check "$meta" --data-device "$data" --integrity hmac-sha256 --integrity-key keyring:user:lab-disk --batch-mode >&2
 lun_works
 everything_that_is_told

@@ -12,7 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include <linux/keyctl.h>
 
 #include <cmocka.h>
 
@@ -256,6 +259,28 @@ static void a_key_that_no_keyring_has_is_told(void **state)
 	assert_null(key);
 }
 
+/* In a session of this process's own.  tests/lab/72-keyed-lun.sh does the same where there are
+ * keyrings for certain. */
+static void of_a_long_key_in_a_keyring_the_first_bytes_count(void **state)
+{
+	static char long_key[8000];
+	struct ti_error error;
+	struct ti_secret *key;
+
+	(void)state;
+	memset(long_key, 'k', sizeof(long_key));
+	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 ||
+	    syscall(SYS_add_key, "user", "ti-test-long", long_key, sizeof(long_key),
+		    KEY_SPEC_SESSION_KEYRING) < 0)
+		skip();
+	assert_int_equal(load("keyring:user:ti-test-long", 32, &key, &error), 0);
+	assert_int_equal(key->len, 32);
+	assert_memory_equal(key->bytes, long_key, 32);
+	ti_secret_free(key);
+	assert_int_equal(load("keyring:user:ti-test-long", 0, &key, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "give the key's size"));
+}
+
 static int make_dir(void **state)
 {
 	(void)state;
@@ -286,6 +311,7 @@ int main(void)
 		cmocka_unit_test(keys_are_read_as_integritysetup_reads_them),
 		cmocka_unit_test(descriptors_and_credentials_are_read),
 		cmocka_unit_test(a_key_that_no_keyring_has_is_told),
+		cmocka_unit_test(of_a_long_key_in_a_keyring_the_first_bytes_count),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
