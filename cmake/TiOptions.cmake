@@ -25,6 +25,10 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 # tcmu-runner and other handlers live in the same process: nothing of ours may answer for theirs.
 set(CMAKE_C_VISIBILITY_PRESET hidden)
 
+# A function that is looked up at its first call has the vector registers saved on the stack meanwhile, and with them
+# whatever of a key went through them last.
+add_link_options(LINKER:-z,now)
+
 # Empty on purpose: a file that says "#define _GNU_SOURCE" itself says the same.
 add_compile_definitions(_GNU_SOURCE=)
 add_compile_options(-Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes)

@@ -71,6 +71,8 @@ int ti_hash_init_keyed(struct ti_hash *h, const struct ti_hash_ops *ops,
 	h->block_size = block_size;
 	h->tag_size = tag_size;
 	err = ops->init(h, key, salt, salt ? TI_SALT_BYTES : 0);
+	if (key)
+		ti_secret_wipe_stack();
 	if (err)
 		memset(h, 0, sizeof(*h));
 	return err;

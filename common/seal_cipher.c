@@ -108,6 +108,7 @@ int ti_seal_cipher_open(struct ti_seal_cipher *c, const char *text, const struct
 		return err;
 	c->kind = name->kind;
 	err = is_stream(c) ? ti_secret_copy(key, &c->key) : open_aes(c, key);
+	ti_secret_wipe_stack();
 	return err ? ti_error_set(error, err, "there is no memory for the key of journal_crypt")
 		   : 0;
 }
@@ -177,6 +178,7 @@ int ti_seal_cipher_start(struct ti_seal_cipher *c, const struct ti_geometry *geo
 	if (!is_stream(c))
 		return 0;
 	err = make_stream(c, pages + TI_JOURNAL_SEQS * sizeof(struct ti_le64));
+	ti_secret_wipe_stack(); /* some of libcrypto's ChaCha20 leave the whole key there */
 	ti_secret_free(c->key);
 	c->key = NULL;
 	if (err)

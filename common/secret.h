@@ -32,6 +32,13 @@ int ti_secret_copy(const struct ti_secret *from, struct ti_secret **secret);
 void ti_secret_free(struct ti_secret *secret);
 
 /**
+ * Wipe what functions that have been called and have returned left on this thread's stack: of the
+ * libraries' some leave pieces of what they worked on.  For whoever has handed a key to one, in the
+ * function that has.  Any thread with so much stack left (16 KiB).
+ */
+void ti_secret_wipe_stack(void);
+
+/**
  * Do both hold the same @len bytes?  Takes as long whatever they hold, so that nobody who can try
  * tags or MACs learns how much of a guess was right.  All tags are compared by it.  io path.
  */

@@ -37,6 +37,24 @@ static bool holds(const uint8_t *p, const uint8_t *end, uint8_t first, uint8_t s
 	return false;
 }
 
+bool bytes_hold_a_run(const uint8_t *p, size_t len, uint8_t step)
+{
+	static const uint8_t pads[] = { 0, 0x36, 0x5c };
+	const uint8_t steps[] = { step, (uint8_t)-step };
+
+	for (size_t at = 0; at + 8 <= len; at++)
+		for (unsigned v = 0; v < 6; v++) {
+			uint8_t pad = pads[v / 2], by = steps[v % 2];
+			unsigned i = 1;
+
+			while (i < 8 && (uint8_t)((p[at + i] ^ pad) - (p[at + i - 1] ^ pad)) == by)
+				i++;
+			if (i == 8)
+				return true;
+		}
+	return false;
+}
+
 static bool holds_inverse(const uint8_t *p, const uint8_t *end, const uint8_t *inverted)
 {
 	const uint8_t begin = inverted[0] ^ 0xff;

@@ -18,6 +18,13 @@
  */
 unsigned memory_holds(uint8_t first, uint8_t step, bool only_dumped);
 
+/*
+ * Do the @len bytes at @p hold 8 in a row that go on by @step, forwards or backwards (as a word
+ * does whose bytes were swapped), whatever the first one is, as they are or under one of the two
+ * pads?
+ */
+bool bytes_hold_a_run(const uint8_t *p, size_t len, uint8_t step);
+
 /* The same for the 8 bytes of which @inverted holds the inverse. */
 unsigned memory_holds_inverse(const uint8_t *inverted);
 

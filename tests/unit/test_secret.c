@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -16,6 +18,7 @@
 #include "hash.h"
 #include "hash_crew.h"
 #include "memory_search.h"
+#include "seal_cipher.h"
 #include "secret.h"
 
 #define KEY   200U /* longer than any digest's block: it is hashed first, too */
@@ -182,6 +185,119 @@ static void no_helper_leaves_its_key_anywhere(void **state)
 	}
 }
 
+#define STACK_BYTES ((size_t)256 << 10)
+
+/* A digest or a cipher with a key, from open to close. */
+struct use {
+	const char *hash, *cipher;
+	size_t key_len;
+	bool works; /* else what opening it left would be written over */
+};
+
+static void use_hash(const struct use *u)
+{
+	struct ti_secret *key;
+	struct ti_hash h;
+
+	make_key(&key, u->key_len);
+	assert_int_equal(ti_hash_init_keyed(&h, ti_hash_find(u->hash), key, 4096, 32, NULL), 0);
+	ti_secret_free(key);
+	if (u->works)
+		use(&h);
+	ti_hash_destroy(&h);
+}
+
+static void use_cipher(const struct use *u)
+{
+	static const struct ti_geometry geo = { .section_sectors = 64,
+						.journal_sections = 32,
+						.journal_bytes = 32 * 64 * TI_SECTOR_BYTES };
+	static uint8_t section[64 * TI_SECTOR_BYTES];
+	struct ti_journal_ids ids = ti_journal_plain_ids();
+	struct ti_seal_cipher c = { .kind = TI_SEAL_PLAIN };
+	struct ti_error error;
+	struct ti_secret *key;
+
+	make_key(&key, u->key_len);
+	assert_int_equal(ti_seal_cipher_open(&c, u->cipher, key, &error), 0);
+	ti_secret_free(key);
+	assert_int_equal(ti_seal_cipher_start(&c, &geo, &ids, &error), 0);
+	for (int encrypt = 1; encrypt >= 0 && u->works; encrypt--)
+		ti_seal_cipher_run(&c, &geo, 1, encrypt, section, section);
+	ti_seal_cipher_close(&c);
+}
+
+static void leave_key(const struct use *u)
+{
+	volatile uint8_t left[64];
+
+	(void)u;
+	for (unsigned i = 0; i < sizeof(left); i++)
+		left[i] = (uint8_t)(FIRST + i * STEP);
+}
+
+/* What runs on the other stack; makecontext() hands over nothing but ints. */
+static struct {
+	void (*work)(const struct use *u);
+	struct use use;
+	ucontext_t before, there;
+} other;
+
+static void run_work(void)
+{
+	other.work(&other.use);
+}
+
+/* On a stack that nobody uses afterwards. */
+static bool leaves_key_on_its_stack(void (*work)(const struct use *u), struct use u)
+{
+	uint8_t *stack =
+		mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool found;
+
+	assert_true(stack != MAP_FAILED);
+	other.work = work;
+	other.use = u;
+	assert_int_equal(getcontext(&other.there), 0);
+	other.there.uc_stack = (stack_t){ .ss_sp = stack, .ss_size = STACK_BYTES };
+	other.there.uc_link = &other.before;
+	makecontext(&other.there, run_work, 0);
+	assert_int_equal(swapcontext(&other.before, &other.there), 0);
+	found = bytes_hold_a_run(stack, STACK_BYTES, STEP);
+	munmap(stack, STACK_BYTES);
+	return found;
+}
+
+static void no_key_is_left_on_a_stack(void **state)
+{
+	static const char *const ciphers[] = { "ctr-aes", "chacha20", "cbc-aes", "ecb-aes" };
+	static const size_t lengths[] = { 20, 32, 64, 116, KEY };
+	char name[64];
+
+	(void)state;
+	assert_true(leaves_key_on_its_stack(leave_key, (struct use){ 0 }));
+	for (int works = 0; works < 2; works++) {
+		for (size_t i = 0; i < sizeof(digests) / sizeof(digests[0]); i++) {
+			snprintf(name, sizeof(name), "hmac(%s)", digests[i]);
+			for (size_t l = 0; l < sizeof(lengths) / sizeof(lengths[0]); l++) {
+				struct use u = { .hash = name,
+						 .key_len = lengths[l],
+						 .works = works };
+
+				if (leaves_key_on_its_stack(use_hash, u))
+					fail_msg("%s: of a key of %zu bytes some are left", name,
+						 u.key_len);
+			}
+		}
+		for (size_t i = 0; i < sizeof(ciphers) / sizeof(ciphers[0]); i++) {
+			struct use u = { .cipher = ciphers[i], .key_len = 32, .works = works };
+
+			if (leaves_key_on_its_stack(use_cipher, u))
+				fail_msg("%s: some of the key is left", ciphers[i]);
+		}
+	}
+}
+
 static void refused_keys_leave_nothing(void **state)
 {
 	struct ti_secret *key;
@@ -232,6 +348,7 @@ int main(void)
 		cmocka_unit_test(no_digest_leaves_its_key_anywhere),
 		cmocka_unit_test(no_keyed_digest_keeps_the_state_of_its_last_message),
 		cmocka_unit_test(no_helper_leaves_its_key_anywhere),
+		cmocka_unit_test(no_key_is_left_on_a_stack),
 		cmocka_unit_test(refused_keys_leave_nothing),
 		cmocka_unit_test(equal_sees_every_byte),
 		cmocka_unit_test(impossible_room_is_refused),
