@@ -315,18 +315,29 @@ static bool take_tag(struct rescue *r, uint64_t base, uint64_t block, const uint
 	return true;
 }
 
+/* The block cannot be read now.  It may be one day, and the file's tag is that of what was
+ * acknowledged last: an outage costs no block its tag. */
+static void take_unseen(struct rescue *r, uint64_t base, uint64_t block)
+{
+	size_t at = tag_at(r, base, block);
+
+	memcpy(r->disk + at, r->kept + at, r->geo->tag_size);
+	r->unreadable++;
+}
+
 /* A run of blocks whose tags differ.  True if any was taken. */
 static bool rescue_run(struct rescue *r, uint64_t base, uint64_t block, uint32_t n)
 {
 	bool taken = false, whole = hash_run(r, block, n);
 
 	for (uint32_t i = 0; i < n; i++) {
-		/* What cannot be read here can be read by nobody. */
-		if (!whole && !hash_run(r, block + i, 1))
-			r->unreadable++;
-		else
+		if (whole || hash_run(r, block + i, 1)) {
 			taken |= take_tag(r, base, block + i,
 					  r->tags + (whole ? (size_t)i * r->geo->tag_size : 0));
+		} else {
+			take_unseen(r, base, block + i);
+			taken = true;
+		}
 	}
 	return taken;
 }

@@ -14,9 +14,10 @@
  *
  * Little in the file is believed.  It must be of a pair of the same layout and salt, and a
  * tag is taken from it only if the one on the device does not match the block and the one in the
- * file does.  What remains: if somebody else writes to the pair between the kill and our next open,
- * and a device then loses such a write, the block that reappears may still have its tag here.  So a
- * pair whose runner was killed should be opened by a runner next.  After a reboot there is no file.
+ * file does, or if the block cannot be read: an outage must not cost a block its tag.  What
+ * remains: if somebody else writes to the pair between the kill and our next open, and a device
+ * then loses such a write, the block that reappears may still have its tag here.  So a pair whose
+ * runner was killed should be opened by a runner next.  After a reboot there is no file.
  */
 #ifndef TI_TAG_STORE_H
 #define TI_TAG_STORE_H
@@ -49,7 +50,7 @@ struct ti_tag_store {
 /**
  * If a predecessor has left a file at @path, because it was killed or could not write everything,
  * bring its tags to the metadata device, durably; @inherited gets what else it says.  A file of
- * another pair is none.  A block that cannot be read keeps its old tag.  If the flush fails, the
+ * another pair is none.  A block that cannot be read gets the file's tag.  If the flush fails, the
  * file says so from now on.  Allocates; blocks.
  * Returns 0 (also if there is no file), or what the metadata device or the file system said: then
  * the file is kept for the next try.
