@@ -454,6 +454,58 @@ static void filler_is_on_the_medium_before_the_device_forgets(void **state)
 	sim_lun_free(l);
 }
 
+/* The round under way is another discard's, and began before this one's filler was there. */
+static void filler_waits_for_a_round_that_began_after_it(void **state)
+{
+	struct sim_lun *l = open_in(TI_MODE_JOURNAL);
+	struct sim_req *r;
+
+	(void)state;
+	sim_hold(l->sim, true);
+	sim_discard(l, 10, 4);
+	sim_go(l);
+	sim_let(l, TI_META, TI_IO_READ);
+	sim_let(l, TI_META, TI_IO_WRITE);
+	r = sim_discard(l, 2, 4);
+	sim_go(l);
+	sim_let(l, TI_META, TI_IO_FLUSH);
+	/* The first one's; the other's filler is on its way. */
+	assert_int_equal(sim_started(l, TI_DATA, TI_IO_DISCARD), 1);
+	assert_false(sim_has_filler(l, durable_meta(l), 2));
+	sim_let(l, TI_META, TI_IO_WRITE);
+	sim_let(l, TI_META, TI_IO_FLUSH);
+	assert_int_equal(sim_started(l, TI_DATA, TI_IO_DISCARD), 2);
+	assert_true(sim_has_filler(l, durable_meta(l), 2));
+	sim_ok(l, r);
+	sim_lun_free(l);
+}
+
+static void flush_joins_no_round_that_began_before_the_device_forgot(void **state)
+{
+	struct sim_lun *l = open_in(TI_MODE_DIRECT);
+	struct sim_req *discard, *first, *second;
+
+	(void)state;
+	sim_hold(l->sim, true);
+	discard = sim_discard(l, 10, 4);
+	sim_go(l);
+	sim_let(l, TI_META, TI_IO_READ);
+	first = sim_flush(l);
+	sim_go(l);
+	sim_let(l, TI_META, TI_IO_WRITE);
+	sim_let(l, TI_DATA, TI_IO_DISCARD);
+	assert_true(discard->back);
+	second = sim_flush(l);
+	sim_go(l);
+	sim_let(l, TI_META, TI_IO_FLUSH);
+	assert_true(first->back);
+	assert_false(second->back);
+	sim_let(l, TI_DATA, TI_IO_FLUSH);
+	assert_true(second->back);
+	assert_true(sim_has_data(l, sim_durable(l->sim, TI_DATA), 10, SIM_DISCARDED));
+	sim_lun_free(l);
+}
+
 static void filler_that_cannot_be_flushed_fails_the_discard(void **state)
 {
 	struct sim_lun *l = open_in(TI_MODE_JOURNAL);
@@ -633,6 +685,8 @@ int main(void)
 		cmocka_unit_test(commit_that_fails_fails_the_discard_that_needs_it),
 		cmocka_unit_test(write_out_that_fails_fails_the_discard_that_needs_it),
 		cmocka_unit_test(flush_during_a_commit_covers_an_earlier_discard),
+		cmocka_unit_test(filler_waits_for_a_round_that_began_after_it),
+		cmocka_unit_test(flush_joins_no_round_that_began_before_the_device_forgot),
 	};
 
 	return cmocka_run_group_tests_name("discard", tests, NULL, NULL);

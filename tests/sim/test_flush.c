@@ -455,6 +455,43 @@ static void failed_fua_write_of_tags_is_made_good_by_the_next_flush(void **state
 	sim_lun_free(l);
 }
 
+static void granted(struct ti_recalc_wish *wish, int err)
+{
+	(void)wish;
+	assert_int_equal(err, 0);
+}
+
+/* The tag was written before a recalculation's flush of the metadata device began, which will cover
+ * it, but has not done so. */
+static void flush_waits_for_anothers_flush_of_what_it_covers(void **state)
+{
+	struct sim_lun *l = sim_lun_new(NULL);
+	struct ti_recalc_wish wish = { .done = granted };
+	struct sim_req *flush;
+
+	(void)state;
+	sim_hold(l->sim, true);
+	assert_int_equal(ti_lun_recalculate(l->lun, 0, &wish), 0);
+	sim_go(l);
+	assert_int_equal(sim_count(l->sim, TI_META, TI_IO_WRITE), 1); /* the superblock */
+	sim_write(l, 0, 1, 1);
+	sim_go(l);
+	sim_let(l, TI_META, TI_IO_READ);
+	sim_let(l, TI_DATA, TI_IO_WRITE);
+	sim_age(l);
+	assert_true(sim_complete_at(l->sim, TI_META, TI_IO_WRITE, l->geo.tag_offset));
+	sim_go(l);
+	sim_let(l, TI_META, TI_IO_WRITE);
+	assert_int_equal(sim_count(l->sim, TI_META, TI_IO_FLUSH), 1);
+	flush = sim_flush(l);
+	sim_go(l);
+	sim_let(l, TI_DATA, TI_IO_FLUSH);
+	assert_false(flush->back);
+	sim_ok(l, flush);
+	assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), 0, 1));
+	sim_lun_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -483,6 +520,7 @@ int main(void)
 		cmocka_unit_test(scattered_tags_are_flushed_although_there_is_fua),
 		cmocka_unit_test(fua_does_not_cover_tags_written_before),
 		cmocka_unit_test(failed_fua_write_of_tags_is_made_good_by_the_next_flush),
+		cmocka_unit_test(flush_waits_for_anothers_flush_of_what_it_covers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -203,6 +203,32 @@ static void first_flush_waits_for_a_round_that_is_under_way(void **state)
 	sim_lun_free(l);
 }
 
+/* The same where a commit could be a FUA write: of nothing but what it writes. */
+static void fua_commit_does_not_stand_for_a_flush_of_the_past_under_way(void **state)
+{
+	struct sim_lun *l = after_a_death(true);
+	struct sim_req *flush;
+
+	(void)state;
+	sim_as_queue(l->sim)->dev[TI_META].fua = true;
+	sim_discard(l, 200, 4);
+	sim_go(l);
+	sim_let(l, TI_META, TI_IO_READ);
+	sim_let(l, TI_META, TI_IO_WRITE);
+	sim_let(l, TI_DATA, TI_IO_FLUSH);
+	assert_int_equal(sim_count(l->sim, TI_META, TI_IO_FLUSH), 1);
+	sim_write(l, 7, 1, 1);
+	flush = sim_flush(l);
+	sim_go(l);
+	while (sim_complete_one(l->sim, TI_DATA, TI_IO_FLUSH))
+		sim_go(l);
+	sim_let(l, TI_META, TI_IO_WRITE);
+	assert_false(flush->back);
+	sim_ok(l, flush);
+	covers_it(l);
+	sim_lun_free(l);
+}
+
 static void eight_flushes_share_one_commit(void **state)
 {
 	struct sim_lun *l = flushed(4, 0);
@@ -686,6 +712,7 @@ int main(void)
 		cmocka_unit_test(flush_waits_for_a_data_flush_under_way_that_covers_the_past),
 		cmocka_unit_test(flush_joins_no_commit_that_does_not_cover_the_past),
 		cmocka_unit_test(many_laps_with_cuts_keep_everything_flushed),
+		cmocka_unit_test(fua_commit_does_not_stand_for_a_flush_of_the_past_under_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -139,6 +139,45 @@ static void sections_are_free_only_when_both_devices_are_flushed(void **state)
 	}
 }
 
+static void granted(struct ti_recalc_wish *wish, int err)
+{
+	(void)wish;
+	assert_int_equal(err, 0);
+}
+
+/* Another's round is under way when the last run is done: it covers neither data nor tags. */
+static void sections_are_not_freed_by_a_round_that_began_before(void **state)
+{
+	struct sim_lun *l = sim_journal_new(1, 99);
+	struct ti_recalc_wish wish = { .done = granted };
+	struct sim_req *w;
+
+	(void)state;
+	sim_hold(l->sim, true);
+	sim_write(l, 0, 8, 1);
+	w = sim_write(l, 500, 1, 2);
+	sim_go(l);
+	sim_let(l, TI_META, TI_IO_WRITE); /* the commit */
+	sim_let(l, TI_META, TI_IO_FLUSH);
+	assert_int_equal(ti_lun_recalculate(l->lun, 0, &wish), 0);
+	sim_go(l);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_FLUSH), 1); /* the first one after open */
+	sim_let(l, TI_META, TI_IO_READ);			      /* the tags' line */
+	sim_let(l, TI_DATA, TI_IO_WRITE);
+	sim_let(l, TI_DATA, TI_IO_FLUSH);
+	assert_false(w->back);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_FLUSH), 1);
+	sim_let(l, TI_DATA, TI_IO_FLUSH);
+	assert_false(w->back);
+	assert_true(sim_complete_at(l->sim, TI_META, TI_IO_WRITE, l->geo.tag_offset));
+	sim_go(l);
+	sim_let(l, TI_META, TI_IO_FLUSH);
+	assert_true(w->back);
+	for (uint32_t n = 0; n < 8; n++)
+		is_in_place(l, n, 1);
+	sim_lun_free(l);
+}
+
 static void read_during_write_out_is_right_at_every_step(void **state)
 {
 	struct sim_lun *l = sim_journal_new(4, 50);
@@ -362,6 +401,7 @@ int main(void)
 		cmocka_unit_test(close_without_a_write_leaves_the_devices_alone),
 		cmocka_unit_test(close_cut_at_any_io_loses_nothing),
 		cmocka_unit_test(close_with_a_failing_data_device_keeps_the_journal),
+		cmocka_unit_test(sections_are_not_freed_by_a_round_that_began_before),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -363,6 +363,33 @@ static void superblock_says_done_after_the_tags_are_durable(void **state)
 	sim_lun_free(l);
 }
 
+/* Somebody's flush is under way when the last tags are made: it does not cover them. */
+static void save_waits_for_a_round_that_began_after_its_tags(void **state)
+{
+	struct sim_lun *l = unfinished(4096 - 512, TI_MODE_DIRECT);
+	struct sim_req *flush;
+
+	(void)state;
+	open_it(l);
+	sim_forget(l);
+	sim_hold(l->sim, true);
+	flush = sim_flush(l);
+	sim_go(l);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_FLUSH), 1);
+	assert_int_equal(sim_count(l->sim, TI_META, TI_IO_FLUSH), 1);
+	sim_let(l, TI_META, TI_IO_READ);
+	sim_let(l, TI_DATA, TI_IO_READ); /* the only piece */
+	sim_let(l, TI_META, TI_IO_FLUSH);
+	sim_let(l, TI_DATA, TI_IO_FLUSH);
+	assert_true(flush->back);
+	assert_int_equal(sim_started_at(l, TI_META, TI_IO_WRITE, 0), 0); /* the superblock */
+	sim_let(l, TI_META, TI_IO_WRITE);
+	assert_int_equal(sim_started_at(l, TI_META, TI_IO_WRITE, 0), 0);
+	sim_let(l, TI_META, TI_IO_FLUSH);
+	assert_int_equal(sim_started_at(l, TI_META, TI_IO_WRITE, 0), 1);
+	sim_lun_free(l);
+}
+
 /* However often and wherever the power goes: what is left is said, and at the end all is well. */
 static void cut_anywhere_it_ends_some_time(enum ti_mode mode)
 {
@@ -1155,6 +1182,7 @@ int main(void)
 		cmocka_unit_test(write_out_waits_for_a_piece_and_a_piece_for_the_write_out),
 		cmocka_unit_test(read_only_open_reads_what_nobody_vouches_for_and_writes_nothing),
 		cmocka_unit_test(recovery_sees_the_data_device_and_leaves_a_journal_alone),
+		cmocka_unit_test(save_waits_for_a_round_that_began_after_its_tags),
 	};
 
 	return cmocka_run_group_tests_name("recalc", tests, NULL, NULL);
