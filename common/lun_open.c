@@ -146,6 +146,34 @@ static int check_recalculate(const struct ti_lun *lun, const struct ti_lun_optio
 					 lun->queue->dev[TI_META].name, error);
 }
 
+/*
+ * Stricter than dm-integrity: a flag that anybody can set who can write to the metadata device
+ * would have tags made for whatever he has put on the data device, without a word, in modes that
+ * leave no dirty bitmap behind.  Where the pair is served in mode bitmap one is what a crash
+ * leaves.
+ */
+static int check_dirty_bitmap(const struct ti_lun *lun, const struct ti_lun_options *o,
+			      struct ti_error *error)
+{
+	const char *name = lun->queue->dev[TI_META].name;
+	struct ti_error ignored = { 0 };
+	int err;
+
+	if (lun->read_only || !(lun->sb.flags & TI_SB_DIRTY_BITMAP) || o->mode == TI_MODE_BITMAP)
+		return 0;
+	err = ti_seal_check_recalculate(lun->seal, &lun->sb, lun->hash.ops, o->legacy_recalculate,
+					name, &ignored);
+	if (err == 0)
+		return 0;
+	return ti_error_set(
+		error, err,
+		"%s has a dirty bitmap, by which tags would be made anew, also for what "
+		"somebody without the key has put on the data device: open it in mode "
+		"bitmap if it was served in that, or give legacy_recalculate if the "
+		"data is to be trusted as it is",
+		name);
+}
+
 static void cache_wrote(void *ctx, int result)
 {
 	struct ti_lun *lun = ctx;
@@ -536,6 +564,8 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 		err = open_hash(lun, o->hash != NULL ? o->hash : "crc32c", o->hash_key, error);
 	if (err == 0)
 		err = check_recalculate(lun, o, error);
+	if (err == 0)
+		err = check_dirty_bitmap(lun, o, error);
 	if (err == 0)
 		err = ti_superblock_check_supported(&lun->sb, queue->dev[TI_META].name, error);
 	if (err == 0)

@@ -71,7 +71,7 @@ int ti_check_pair(const struct ti_config *config, struct ti_error *error)
 	options.bounce_buffers = 1;
 	options.crew.helpers = 0;
 	/* Nothing is replayed, nor is there a need for the journal's memory. */
-	if (options.mode != TI_MODE_RECOVERY)
+	if (options.mode == TI_MODE_JOURNAL)
 		options.mode = TI_MODE_DIRECT;
 	options.defer_start = true;
 	err = ti_config_load_keys(config, &keys, &options, error);

@@ -18,6 +18,7 @@
 
 #include "seal.h"
 #include "store_file.h"
+#include "sim_bitmap.h"
 #include "sim_seal.h"
 
 #define SECTIONS	SIM_SEALED_SECTIONS
@@ -272,6 +273,46 @@ static void recalculation_is_refused_without_a_salt(void **state)
 	}
 }
 
+/* Somebody without the key has put a block on the data device, and a flag into the superblock. */
+static void flag_of_a_dirty_bitmap_gets_around_no_key(void **state)
+{
+	static const enum ti_mode modes[] = { TI_MODE_JOURNAL, TI_MODE_DIRECT, TI_MODE_BITMAP };
+	struct ti_secret *key = sim_key(32, 5);
+
+	(void)state;
+	for (size_t m = 0; m < 3; m++) {
+		struct sim_lun *l = sim_bitmap_make(0, SIM_REGION);
+		struct ti_superblock sb;
+
+		l->options.mode = modes[m];
+		l->options.hash = "hmac-sha256";
+		l->options.hash_key = key;
+		assert_int_equal(sim_lun_open(l), 0);
+		sim_ok(l, sim_write(l, 3, 1, 1));
+		assert_int_equal(sim_lun_close(l), 0);
+		sb = sim_superblock(l);
+		sb.flags |= TI_SB_DIRTY_BITMAP;
+		sim_put_superblock(l, &sb);
+		sim_put_bit(l, 0, true);
+		sim_put_block(l, 3, 2);
+		sim_forget(l);
+		if (modes[m] == TI_MODE_BITMAP) {
+			/* As the kernel does: it may be what a crash has left. */
+			assert_int_equal(sim_lun_open(l), 0);
+		} else {
+			assert_int_equal(sim_lun_open(l), -EOPNOTSUPP);
+			assert_non_null(strstr(l->error.text, "legacy_recalculate"));
+			assert_int_equal(sim_started(l, TI_META, TI_IO_WRITE), 0);
+			l->options.legacy_recalculate = true;
+			assert_int_equal(sim_lun_open(l), 0);
+		}
+		sim_recalculate(l);
+		sim_reads(l, 3, 1, 2);
+		sim_lun_free(l);
+	}
+	ti_secret_free(key);
+}
+
 /* The kernel writes garbage there, and reads it back as a bitmap. */
 static void dirty_bitmap_and_encrypted_journal_are_refused(void **state)
 {
@@ -306,6 +347,7 @@ int main(void)
 		cmocka_unit_test(mode_direct_replays_and_erases),
 		cmocka_unit_test(tampering_is_refused),
 		cmocka_unit_test(recalculation_is_refused_without_a_salt),
+		cmocka_unit_test(flag_of_a_dirty_bitmap_gets_around_no_key),
 		cmocka_unit_test(dirty_bitmap_and_encrypted_journal_are_refused),
 		cmocka_unit_test(killed_processs_ring_is_taken_over),
 	};

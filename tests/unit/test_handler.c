@@ -26,6 +26,7 @@
 #include "fake_tcmu.h"
 #include "file_pair.h"
 #include "say.h"
+#include "superblock.h"
 
 int handler_init(void);
 
@@ -168,6 +169,45 @@ static void check_config_loads_no_key_for_another_metadata_device(void **state)
 	error.err = 0;
 	assert_int_equal(ti_check_pair(&config, &error), 0);
 	unlink(path);
+}
+
+/* As an open does: a dirty bitmap is what a crash leaves in mode bitmap, and nowhere else. */
+static void check_config_lets_a_keyed_dirty_bitmap_pass_in_mode_bitmap(void **state)
+{
+	const struct ti_config_paths paths = { .profiles = pair.dir };
+	struct ti_error error = { 0 };
+	struct ti_config config;
+	char profile[100], key[100];
+	FILE *f;
+
+	(void)state;
+	snprintf(profile, sizeof(profile), "%s/p.conf", pair.dir);
+	snprintf(key, sizeof(key), "%s/key", pair.dir);
+	f = fopen(key, "w");
+	assert_non_null(f);
+	fputs("key", f);
+	fclose(f);
+	f = fopen(profile, "w");
+	assert_non_null(f);
+	fprintf(f, "[lun]\ndata=%s\nmeta=%s\nhash=hmac-sha256\nintegrity_key_file=%s\n", pair.data,
+		pair.meta, key);
+	fclose(f);
+	f = fopen(pair.meta, "r+");
+	assert_non_null(f);
+	assert_int_equal(fseek(f, offsetof(struct ti_superblock_disk, flags), SEEK_SET), 0);
+	fputc(TI_SB_FIXED_HMAC | TI_SB_DIRTY_BITMAP, f);
+	fclose(f);
+	for (int bitmap = 0; bitmap < 2; bitmap++) {
+		assert_int_equal(ti_config_parse_at(&paths,
+						    bitmap ? "integrity/profile=p;mode=bitmap"
+							   : "integrity/profile=p",
+						    &config, NULL, &error),
+				 0);
+		assert_int_equal(ti_check_pair(&config, &error), bitmap ? 0 : -EOPNOTSUPP);
+		error.err = 0;
+	}
+	unlink(profile);
+	unlink(key);
 }
 
 /* GDBus takes no other; a name may be cut in the middle of a character. */
@@ -408,6 +448,7 @@ int main(void)
 		TEST(check_config_finds_what_open_would),
 		TEST(check_config_does_not_tell_what_lies_in_private_places),
 		TEST(check_config_loads_no_key_for_another_metadata_device),
+		TEST(check_config_lets_a_keyed_dirty_bitmap_pass_in_mode_bitmap),
 		TEST(reasons_are_utf8),
 		TEST(open_refuses_what_cannot_be_served),
 		TEST(a_second_opener_is_told_who_holds_the_pair),
