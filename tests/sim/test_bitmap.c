@@ -118,14 +118,17 @@ static void write_that_comes_during_a_round_waits_for_the_next(void **state)
 	sim_lun_free(l);
 }
 
+/* Regions of one block, and a write whose bits lie in two pages of the bitmap. */
+static struct sim_lun *with_two_pages(void)
+{
+	return sim_lun_new(&(struct sim_lun_options){ .shape = { .sectors_per_bit = 1 },
+						      .blocks = 40000,
+						      .lun = { .mode = TI_MODE_BITMAP } });
+}
+
 static void bits_of_two_pages_are_set_in_one_round(void **state)
 {
-	const struct sim_lun_options o = {
-		.shape = { .sectors_per_bit = 1 },
-		.blocks = 40000,
-		.lun = { .mode = TI_MODE_BITMAP },
-	};
-	struct sim_lun *l = sim_lun_new(&o);
+	struct sim_lun *l = with_two_pages();
 	struct sim_req *r;
 
 	(void)state;
@@ -337,6 +340,47 @@ static void write_fails_when_its_bit_cannot_be_set(void **state)
 	}
 }
 
+/* @bad: a mask of pages.  The one that fails completes first, and what follows is well. */
+static void write_fails_when_one_of_two_pages_cannot_be_written(void **state)
+{
+	(void)state;
+	for (unsigned bad = 1; bad <= 3; bad++) {
+		struct sim_lun *l = with_two_pages();
+		uint64_t page[2] = { l->geo.journal_offset, l->geo.journal_offset + 4096 };
+		struct sim_req *r;
+
+		for (unsigned i = 0; i < 2; i++)
+			if (bad >> i & 1)
+				sim_fail(l, TI_META, TI_IO_WRITE, page[i], 1);
+		sim_hold(l->sim, true);
+		r = sim_write(l, 32760, 16, 1);
+		sim_go(l);
+		assert_true(sim_complete_at(l->sim, TI_META, TI_IO_WRITE, page[bad == 2]));
+		assert_true(sim_complete_at(l->sim, TI_META, TI_IO_WRITE, page[bad != 2]));
+		sim_bad(l, r, -EIO, TI_CAUSE_META_IO, 32760);
+		assert_int_equal(sim_started(l, TI_DATA, TI_IO_WRITE), 0);
+		sim_ok(l, sim_write(l, 32760, 16, 2));
+		for (uint32_t i = 32760; i < 32776; i++)
+			assert_true(sim_bit_is_durable(l, i));
+		sim_lun_free(l);
+	}
+}
+
+static void bits_at_the_end_of_a_page_are_cleared(void **state)
+{
+	struct sim_lun *l = with_two_pages();
+
+	(void)state;
+	sim_ok(l, sim_write(l, 32760, 16, 1));
+	assert_int_equal(sim_bits(l), 16);
+	sim_clear(l);
+	sim_finish(l);
+	sim_clear(l);
+	sim_finish(l);
+	assert_int_equal(sim_bits(l), 0);
+	sim_lun_free(l);
+}
+
 static void open_says_dirty_before_the_bitmap_is_written(void **state)
 {
 	struct sim_lun *l = sim_bitmap_make(0, SIM_REGION);
@@ -437,6 +481,8 @@ int main(void)
 		cmocka_unit_test(clean_close_leaves_an_empty_journal_and_version_3),
 		cmocka_unit_test(size_of_bits_is_kept_unless_the_option_says_otherwise),
 		cmocka_unit_test(journal_is_replayed_before_the_bitmap_takes_its_place),
+		cmocka_unit_test(write_fails_when_one_of_two_pages_cannot_be_written),
+		cmocka_unit_test(bits_at_the_end_of_a_page_are_cleared),
 	};
 
 	return cmocka_run_group_tests_name("bitmap", tests, NULL, NULL);

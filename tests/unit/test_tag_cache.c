@@ -393,6 +393,33 @@ static void sync_waits_for_a_background_write_under_way(void **state)
 	rig_free(r);
 }
 
+/* A line that changed while it was written goes again, and takes a neighbour that is younger than
+ * the sync with it. */
+static void sync_waits_for_a_write_that_a_younger_line_has_joined(void **state)
+{
+	struct rig *r = rig_new(64, 64 * TI_LINE_BYTES);
+	struct ti_tag_sync sync;
+
+	(void)state;
+	touch(r, 0, 2 * TI_LINE_BYTES);
+	sim_hold(r->sim, true);
+	store(r, 0, 4, 1);
+	ti_tag_cache_tick(r->cache);
+	ti_tag_cache_tick(r->cache);
+	assert_int_equal(sim_under_way(r->sim), 1);
+	store(r, 0, 4, 2);
+	assert_true(start_sync(r, &sync));
+	store(r, TI_LINE_BYTES, 4, 3);
+	assert_true(sim_complete_one(r->sim, TI_META, TI_IO_WRITE));
+	assert_int_equal(sim_under_way(r->sim), 1);
+	assert_int_equal(stats(r).dirty, 0);
+	assert_int_equal(r->synced, 0);
+	assert_true(sim_complete_one(r->sim, TI_META, TI_IO_WRITE));
+	assert_int_equal(r->synced, 1);
+	assert_int_equal(on_device(r, 0), 2);
+	rig_free(r);
+}
+
 static void sync_that_fails_leaves_the_line_dirty_for_the_next(void **state)
 {
 	struct rig *r = rig_new(64, 64 * TI_LINE_BYTES);
@@ -724,6 +751,7 @@ int main(void)
 		cmocka_unit_test(pin_that_finds_only_dirty_lines_waits_until_they_are_written),
 		cmocka_unit_test(pin_fails_when_the_lines_in_its_way_cannot_be_written),
 		cmocka_unit_test(every_write_back_is_told_whatever_became_of_it),
+		cmocka_unit_test(sync_waits_for_a_write_that_a_younger_line_has_joined),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
