@@ -56,6 +56,7 @@ static struct json_object *scrub(const struct bus_lun *lun)
 	add_number(o, "verified_sectors", bus_number(lun, "ScrubVerifiedSectors"));
 	add_number(o, "skipped_sectors", bus_number(lun, "ScrubSkippedSectors"));
 	add_number(o, "bad_sectors", bus_number(lun, "ScrubBadSectors"));
+	add_number(o, "mended_sectors", bus_number(lun, "ScrubMendedSectors"));
 	add_number(o, "unreadable_sectors", bus_number(lun, "ScrubUnreadableSectors"));
 	add_time(o, "started", bus_number(lun, "ScrubStarted"));
 	add_time(o, "ended", bus_number(lun, "ScrubEnded"));

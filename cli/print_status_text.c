@@ -70,6 +70,7 @@ static void print_scrub_line(const struct bus_lun *lun)
 	const char *state = bus_text(lun, "ScrubState");
 	uint64_t ended = bus_number(lun, "ScrubEnded"), skipped;
 	uint64_t unreadable = bus_number(lun, "ScrubUnreadableSectors");
+	uint64_t mended = bus_number(lun, "ScrubMendedSectors");
 	char when[32];
 
 	head("scrub");
@@ -95,6 +96,8 @@ static void print_scrub_line(const struct bus_lun *lun)
 	       bus_number(lun, "ScrubBadSectors"), bus_number(lun, "ScrubBadRanges"));
 	if (unreadable)
 		printf(", %" PRIu64 " of them unreadable", unreadable);
+	if (mended)
+		printf("; %" PRIu64 " more have been mended since", mended);
 	putchar('\n');
 }
 

@@ -239,7 +239,11 @@ static void empty_bounce(struct ti_slot *slot)
 
 void ti_part_done(struct ti_slot *slot)
 {
+	enum ti_pass pass = ti_slot_pass(slot);
+
 	empty_bounce(slot);
+	if (slot->result.err == 0 && (pass == TI_PASS_WRITE || pass == TI_PASS_FORGET))
+		ti_scrub_mended(slot->lun, slot->sector, slot->sectors);
 	slot->sector += slot->sectors;
 	if (slot->result.err == 0 && bytes_left(slot) > 0) {
 		part_begin(slot);

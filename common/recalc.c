@@ -273,6 +273,7 @@ static void settle_piece(struct ti_recalc *r)
 	if (lun->bitmap != NULL)
 		ti_bitmap_touch(lun->bitmap, r->sector, r->piece_sectors);
 	r->done_sectors += r->piece_sectors;
+	ti_scrub_mended(lun, r->sector, r->piece_sectors);
 }
 
 /* Give way to others, and keep to the rate. */
@@ -445,6 +446,15 @@ bool ti_recalc_note(struct ti_lun *lun)
 	       ti_bits_all(r->bits, regions(r, r->sector, r->end - r->sector));
 }
 
+void ti_recalc_mended(struct ti_lun *lun)
+{
+	struct ti_recalc *r = &lun->recalc;
+
+	/* A read-only LUN's stands still. */
+	if (r->bits == NULL && r->unreadable == 0 && !lun->read_only)
+		ti_scrub_mended(lun, r->began, r->sector - r->began);
+}
+
 void ti_recalc_begin(struct ti_recalc *r)
 {
 	struct ti_lun *lun = r->lun;
@@ -452,6 +462,7 @@ void ti_recalc_begin(struct ti_recalc *r)
 	/* Behind it nothing can be read in whole units, nor be asked for. */
 	r->end -= r->end % unit_sectors(lun);
 	r->active = true;
+	r->began = r->sector;
 	r->saved_sector = r->sector;
 	r->saved_ns = ti_clock_now(lun->clock);
 	go_on(r);
@@ -524,7 +535,7 @@ int ti_lun_recalculate(struct ti_lun *lun, uint64_t rate, struct ti_recalc_wish 
 	r->bits = NULL;
 	r->bits_bytes = 0;
 	r->wish = wish;
-	r->sector = 0;
+	r->sector = r->began = 0;
 	r->end = lun->geo.provided_sectors;
 	r->rate = rate;
 	r->chunk_end = r->small_until = r->rest_until_ns = 0;

@@ -64,6 +64,7 @@ struct ti_recalc {
 	bool running;  /* set up to do it; not on a read-only LUN */
 	bool stopping; /* no more pieces are begun */
 	uint64_t sector, end;
+	uint64_t began; /* the first sector */
 	uint8_t *bits;
 	unsigned log2_blocks; /* of a region */
 	size_t bits_bytes;
@@ -151,6 +152,10 @@ bool ti_recalc_idle(const struct ti_lun *lun);
  * that says all there is to say, false if the bits are needed as well.
  */
 bool ti_recalc_note(struct ti_lun *lun);
+
+/** Let the scrub's report know of what has been recalculated since it began, where that has left
+ *  nothing out. */
+void ti_recalc_mended(struct ti_lun *lun);
 
 /** All is prepared, and the medium says so if it has to: the next run begins the first piece. */
 void ti_recalc_begin(struct ti_recalc *r);

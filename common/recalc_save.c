@@ -38,6 +38,7 @@ static void finish(struct ti_recalc *r)
 	if (r->rewrite)
 		ti_tag_store_doubt(lun->store, TI_DATA, false);
 	r->rewrite = false;
+	ti_recalc_mended(lun);
 	ti_log(&lun->log, r->unreadable > 0 || r->mismatches > 0 ? TI_LOG_WARN : TI_LOG_INFO,
 	       "recalculation ends recalculated_sectors=%" PRIu64 " mismatches=%" PRIu64
 	       " unreadable_sectors=%" PRIu64,

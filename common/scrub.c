@@ -179,6 +179,18 @@ bool ti_scrub_run(struct ti_lun *lun)
 	return false;
 }
 
+void ti_scrub_mended(struct ti_lun *lun, uint64_t sector, uint64_t sectors)
+{
+	struct ti_scrub *s = &lun->scrub;
+
+	if (s->report.ranges == 0)
+		return;
+	ti_scrub_mend(&s->report, sector, sectors);
+	/* The place that may still grow has become another. */
+	if (sector < s->last.sector + s->last.sectors && sector + sectors > s->last.sector)
+		s->counting = false;
+}
+
 uint64_t ti_scrub_deadline(const struct ti_lun *lun)
 {
 	const struct ti_scrub *s = &lun->scrub;
@@ -270,6 +282,8 @@ int ti_lun_scrub_restore(struct ti_lun *lun, const struct ti_scrub_report *repor
 	if (is_running(&lun->scrub))
 		return -EALREADY;
 	lun->scrub.report = *report;
+	/* It has not waited for that report. */
+	ti_recalc_mended(lun);
 	return 0;
 }
 

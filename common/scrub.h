@@ -82,6 +82,10 @@ void ti_scrub_free(struct ti_lun *lun);
 /** Carry it on.  True if anything moved.  io path. */
 bool ti_scrub_run(struct ti_lun *lun);
 
+/** These sectors were given tags that are right, with data that is: the last scrub, and the one
+ * that runs, no longer tell them as bad.  Their range is held.  io path. */
+void ti_scrub_mended(struct ti_lun *lun, uint64_t sector, uint64_t sectors);
+
 /** When ti_scrub_tick() wants to be called, and that it is time. */
 uint64_t ti_scrub_deadline(const struct ti_lun *lun);
 void ti_scrub_tick(struct ti_lun *lun, uint64_t now_ns);

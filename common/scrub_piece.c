@@ -141,7 +141,8 @@ static void note(struct ti_scrub *s, enum ti_scrub_kind kind, uint64_t sector, u
 	r->bad_sectors[kind] += sectors;
 	if (grows) {
 		s->last.sectors += sectors;
-		if (r->ranges <= TI_SCRUB_BAD_MAX)
+		/* It may be one that is not listed. */
+		if (r->listed > 0 && r->bad[r->listed - 1].sector == s->last.sector)
 			r->bad[r->listed - 1] = s->last;
 		return;
 	}

@@ -2,6 +2,9 @@
 /* Copyright (c) 2026 The tcmu-integrity authors */
 /*
  * What a scrub has done and found so far.  It is also what a later scrub goes on from.
+ *
+ * What it tells as bad is what it has found and nobody has mended since: a block that is written,
+ * discarded or recalculated has a tag that is right.  It is taken off, and counted as mended.
  */
 #ifndef TI_SCRUB_REPORT_H
 #define TI_SCRUB_REPORT_H
@@ -43,7 +46,8 @@ struct ti_scrub_report {
 	uint64_t verified_sectors;
 	uint64_t skipped_sectors; /* in the journal, or still to be recalculated */
 	uint64_t bad_sectors[TI_SCRUB_KINDS];
-	uint64_t ranges; /* bad places, listed or not */
+	uint64_t mended_sectors; /* were bad; no longer among bad_sectors */
+	uint64_t ranges;	 /* bad places, listed or not */
 	uint32_t listed;
 	struct ti_scrub_bad bad[TI_SCRUB_BAD_MAX];
 };
@@ -56,5 +60,11 @@ const char *ti_scrub_kind_name(enum ti_scrub_kind kind);
 uint64_t ti_scrub_all_bad(const struct ti_scrub_report *report);
 /** Those of them whose block or tag could not be read. */
 uint64_t ti_scrub_unreadable(const struct ti_scrub_report *report);
+
+/**
+ * These sectors are good now.  Of places that are not listed nobody knows where they are: they stay
+ * until all sectors up to the end are good at once.  io path.
+ */
+void ti_scrub_mend(struct ti_scrub_report *report, uint64_t sector, uint64_t sectors);
 
 #endif

@@ -292,6 +292,7 @@ static const struct row {
 	{ "ScrubVerifiedSectors", V(scrub.verified_sectors) },
 	{ "ScrubSkippedSectors", V(scrub.skipped_sectors) },
 	{ "ScrubBadSectors", NUMBER, .number = scrub_bad_sectors },
+	{ "ScrubMendedSectors", V(scrub.mended_sectors) },
 	{ "ScrubUnreadableSectors", NUMBER, .number = scrub_unreadable_sectors },
 	{ "ScrubStarted", NUMBER, .number = started },
 	{ "ScrubEnded", NUMBER, .number = ended },

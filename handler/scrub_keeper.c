@@ -4,9 +4,10 @@
  * Keeping a scrub over the end of the process: what is written down when, and what is made of it.
  *
  * The file is read when the LUN is ready, and written when a scrub begins and ends and every few
- * seconds in between, by a thread of GLib's: it may lie on this very LUN, or on a disk that hangs.
- * For the same reason a close writes nothing: the next process goes on from the last file, and does
- * some seconds' work again.
+ * seconds in between, and later when a bad place has been mended, by a thread of GLib's: it may lie
+ * on this very LUN, or on a disk that hangs.  For the same reason a close writes nothing: the next
+ * process goes on from the last file, and does some seconds' work again, or tells as bad what was
+ * mended in the last seconds.
  */
 #include "service_lun.h"
 
@@ -17,16 +18,20 @@
 #include "device_identity.h"
 #include "say.h"
 
-bool ti_scrub_keeper_runs(struct ti_service_lun *lun)
+bool ti_scrub_keeper_keep(struct ti_service_lun *lun)
 {
 	struct ti_disk *disk = ti_service_lun_borrow(lun);
 	struct ti_disk_view view;
+	bool runs;
 
 	if (!disk)
 		return false;
 	ti_disk_look(disk, &view);
 	ti_service_lun_give_back(lun);
-	return view.scrub.state == TI_SCRUB_RUNNING;
+	runs = view.scrub.state == TI_SCRUB_RUNNING;
+	if (runs || view.scrub.mended_sectors != lun->kept_mended)
+		ti_scrub_keeper_save(lun);
+	return runs || view.scrub.ranges > 0 || view.scrub.mended_sectors != lun->kept_mended;
 }
 
 /* ---- writing ---- */
@@ -83,11 +88,14 @@ static void free_job(gpointer data)
 static void written(GObject *source, GAsyncResult *result, gpointer data)
 {
 	struct ti_service_lun *lun = data;
+	const struct job *job = g_task_get_task_data(G_TASK(result));
 	gssize err = g_task_propagate_int(G_TASK(result), NULL);
 
 	(void)source;
 	lun->saving = false;
 	tell_saved(lun, (int)err);
+	if (!err)
+		lun->kept_mended = job->saved.report.mended_sectors;
 	if (lun->save_again)
 		ti_scrub_keeper_save(lun);
 	ti_service_lun_unref(lun);
@@ -144,6 +152,7 @@ static void take_up(struct ti_service_lun *lun, struct ti_disk *disk, struct ti_
 	/* Refused when one has been started meanwhile: then it is that one's times that count. */
 	if (ti_disk_scrub_restore(disk, &saved->report))
 		return;
+	lun->kept_mended = saved->report.mended_sectors;
 	lun->started = saved->started;
 	lun->ended = saved->ended;
 	if (running)

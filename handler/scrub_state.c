@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <glib.h>
 #include <glib/gstdio.h>
@@ -80,6 +81,7 @@ int ti_scrub_state_save(const char *dir, const char *name, const struct ti_scrub
 	for (int kind = 0; kind < TI_SCRUB_KINDS; kind++)
 		g_key_file_set_uint64(file, GROUP, ti_scrub_kind_name((enum ti_scrub_kind)kind),
 				      r->bad_sectors[kind]);
+	g_key_file_set_uint64(file, GROUP, "mended_sectors", r->mended_sectors);
 	g_key_file_set_uint64(file, GROUP, "ranges", r->ranges);
 	put_bad(file, r);
 	g_key_file_set_uint64(file, GROUP, "started", saved->started);
@@ -101,6 +103,9 @@ static bool take_bad(GKeyFile *file, struct ti_scrub_report *r)
 {
 	g_auto(GStrv) list = g_key_file_get_string_list(file, GROUP, "bad", NULL, NULL);
 
+	uint64_t unlisted[TI_SCRUB_KINDS];
+
+	memcpy(unlisted, r->bad_sectors, sizeof(unlisted));
 	for (r->listed = 0; list && list[r->listed]; r->listed++) {
 		struct ti_scrub_bad *bad;
 		char kind[32];
@@ -111,8 +116,9 @@ static bool take_bad(GKeyFile *file, struct ti_scrub_report *r)
 		if (sscanf(list[r->listed], "%" SCNu64 " %" SCNu64 " %31s", &bad->sector,
 			   &bad->sectors, kind) != 3 ||
 		    !take_kind(kind, &bad->kind) || bad->sectors > r->end ||
-		    bad->sector > r->end - bad->sectors)
+		    bad->sector > r->end - bad->sectors || bad->sectors > unlisted[bad->kind])
 			return false;
+		unlisted[bad->kind] -= bad->sectors;
 	}
 	return true;
 }
@@ -154,6 +160,8 @@ static bool parse(GKeyFile *file, struct ti_scrub_saved *saved)
 	for (int kind = 0; kind < TI_SCRUB_KINDS; kind++)
 		r->bad_sectors[kind] =
 			number(file, ti_scrub_kind_name((enum ti_scrub_kind)kind), &good);
+	/* Earlier versions did not write it. */
+	r->mended_sectors = g_key_file_get_uint64(file, GROUP, "mended_sectors", NULL);
 	r->ranges = number(file, "ranges", &good);
 	saved->started = number(file, "started", &good);
 	saved->ended = number(file, "ended", &good);

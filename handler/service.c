@@ -17,7 +17,7 @@
 #include "say.h"
 #include "service_lun.h"
 
-/* How often a scrub that runs is written down. */
+/* How often a scrub that runs is written down, or what of its bad places has been mended. */
 #define KEEP_SECONDS 5
 
 /* A bus that is not there is looked for again, at first soon. */
@@ -31,7 +31,7 @@ struct service {
 	guint owning;			   /* the name, or the wish for it */
 	guint retry_seconds;
 	bool told;     /* that the name cannot be had */
-	guint keeping; /* the timer's source; 0: no scrub runs */
+	guint keeping; /* the timer's source; 0: nothing is to be written down */
 
 	bool draining; /* until all signals so far have gone out */
 
@@ -134,10 +134,7 @@ static gboolean keep(gpointer data)
 	for (guint i = 0; i < luns->len; i++) {
 		struct ti_service_lun *lun = g_ptr_array_index(luns, i);
 
-		if (!ti_scrub_keeper_runs(lun))
-			continue;
-		any = true;
-		ti_scrub_keeper_save(lun);
+		any |= ti_scrub_keeper_keep(lun);
 	}
 	if (any)
 		return G_SOURCE_CONTINUE;

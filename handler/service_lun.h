@@ -38,6 +38,7 @@ struct ti_service_lun {
 	bool restoring, restored;	    /* what an earlier process knew of a scrub */
 	bool saving;			    /* a file is being written */
 	bool save_again;
+	uint64_t kept_mended;	 /* as the file says */
 	int save_err;		 /* of the last time that it was written, which was told */
 	uint64_t devices;	 /* ti_device_identity(); known when `restored` */
 	uint64_t started, ended; /* of the scrub; seconds since 1970 */
@@ -87,7 +88,8 @@ void ti_scrub_keeper_restore(struct ti_service_lun *lun);
 /** Write down where the scrub is, in a thread of GLib's. */
 void ti_scrub_keeper_save(struct ti_service_lun *lun);
 
-/** Does its scrub run? */
-bool ti_scrub_keeper_runs(struct ti_service_lun *lun);
+/** To be called every few seconds: write down what has changed by itself.  Returns false when
+ *  nothing can until the next event. */
+bool ti_scrub_keeper_keep(struct ti_service_lun *lun);
 
 #endif

@@ -117,7 +117,11 @@ def _scrub(facts: Dict[str, Any]) -> str:
     text += f", {_part(facts['ScrubSector'], facts['ScrubEndSector'])}"
     if text.startswith("running"):
         text += f", {_mib(facts['ScrubRate'])}/s"
-    return text + f", {facts['ScrubBadSectors']} bad sectors"
+    text += f", {facts['ScrubBadSectors']} bad sectors"
+    mended = facts.get("ScrubMendedSectors")  # a handler of before the package's upgrade has none
+    if mended:
+        text += f"; {mended} more have been mended since"
+    return text
 
 
 def summary(facts: Dict[str, Any]) -> str:

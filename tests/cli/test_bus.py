@@ -347,13 +347,14 @@ class Counts(Bus):
 
     def test_of_a_scrub(self) -> None:
         """In status and scrub."""
-        self.has(**READY, ScrubBadSectors=10, ScrubUnreadableSectors=8, ScrubBadRanges=1,
+        self.has(**READY, ScrubBadSectors=10, ScrubMendedSectors=3, ScrubUnreadableSectors=8, ScrubBadRanges=1,
                  ScrubBad=[(100, 8, "data_unreadable")])
         done = self.ask("scrub", "status", "lun0", "--json", status=DIFFERENT)
-        self.assertEqual(self.fits("scrub", done.out)["scrub"]["unreadable_sectors"], 8)
+        scrub = self.fits("scrub", done.out)["scrub"]
+        self.assertEqual((scrub["unreadable_sectors"], scrub["mended_sectors"]), (8, 3))
         done = self.ask("status", "--json", status=DIFFERENT)
         self.assertEqual(self.fits("status", done.out)["luns"][0]["scrub"]["unreadable_sectors"], 8)
-        self.assertIn("10 bad sectors in 1 places, 8 of them unreadable",
+        self.assertIn("10 bad sectors in 1 places, 8 of them unreadable; 3 more have been mended since",
                       self.ask("scrub", "status", "lun0", status=DIFFERENT).out)
 
 

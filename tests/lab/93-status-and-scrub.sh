@@ -124,7 +124,12 @@ ss -ltn >"$LAB_TMP/sockets" 2>/dev/null || :
 [[ ! -s $LAB_TMP/sockets ]] || assert_eq "$(grep -c '[*0]\(\.0\.0\.0\)\?:9733' "$LAB_TMP/sockets" || :)" 0 'sockets open to the world'
 
 say 'a write mends them'
+write_random "$disk" 9001 1
+told 1 scrub status "$name"
+assert_eq "$(json '(j["scrub"]["bad_sectors"], j["scrub"]["mended_sectors"], j["scrub"]["ranges"])')" \
+	"(1, 1, [{'kind': 'mismatch', 'first_sector': 9000, 'length_sectors': 1}])"
 write_random "$disk" 9000 2
+assert_match "$("$cli" scrub status "$name")" '0 bad sectors in 0 places; 2 more have been mended since'
 sg_sync "$disk"
 told 0 scrub start "$name" --wait --batch-mode
 gdbus call --system --dest org.tcmu_integrity1 \

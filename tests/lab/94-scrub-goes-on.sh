@@ -48,7 +48,12 @@ told 0 scrub stop "$name"
 wait_for 10 scrub_is "$name" stopped
 told 1 scrub status "$name"
 stopped=$(json 'j["scrub"]["sector"]')
-sleep 1
+# What is recalculated is no longer told as bad, and after a restart neither.
+told 0 recalculate "$name" --yes --wait --batch-mode
+told 0 scrub status "$name"
+assert_eq "$(json '(j["scrub"]["bad_sectors"], j["scrub"]["mended_sectors"], j["scrub"]["ranges"])')" '(0, 1, [])'
+is_written_down() { grep -q '^mended_sectors=1$' /var/lib/tcmu-integrity/scrub/*.state; }
+wait_for 20 is_written_down
 stop_runner
 # What an earlier version has left has an earlier name, and goes on.
 kept=$(echo /var/lib/tcmu-integrity/scrub/*.state)
@@ -56,12 +61,13 @@ mv "$kept" "${kept%-*}.state"
 start_runner
 wait_for 20 service_is_there
 wait_for 20 scrub_is "$name" stopped
-told 1 scrub status "$name"
+told 0 scrub status "$name"
 assert_eq "$(json 'j["scrub"]["sector"]')" "$stopped" 'where it was stopped'
 assert [ -f "$kept" ]
-told 1 scrub start "$name" --wait --batch-mode
-assert_eq "$(json '(j["scrub"]["state"], j["scrub"]["verified_sectors"], j["scrub"]["ranges_total"])')" \
-	"('finished', 131072, 1)"
+told 0 scrub start "$name" --wait --batch-mode
+assert_eq "$(json '(j["scrub"]["state"], j["scrub"]["verified_sectors"], j["scrub"]["ranges_total"], j["scrub"]["mended_sectors"])')" \
+	"('finished', 131072, 0, 1)"
+damage "$data" 100
 started=$(json 'j["scrub"]["started"]')
 told 1 scrub start "$name" --restart --wait --batch-mode
 assert_eq "$(json '(j["scrub"]["verified_sectors"], j["scrub"]["ranges_total"])')" '(131072, 1)'

@@ -1117,8 +1117,8 @@ static void request_can_be_repeated_and_waits_for_the_scrubs_piece(void **state)
 	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_READ), 1);
 	sim_recalculate(l);
 	ti_lun_scrub_get(l->lun, &report);
-	assert_int_equal(report.bad_sectors[TI_SCRUB_MISMATCH], 1);
-	assert_int_equal(report.bad_sectors[TI_SCRUB_TAG_DECAYED], 0);
+	assert_int_equal(report.mended_sectors, 1);
+	assert_int_equal(ti_scrub_all_bad(&report), 0);
 	sim_reads(l, 5, 1, 9);
 	sim_reads(l, 600, 1, 9);
 	sim_lun_free(l);

@@ -704,6 +704,168 @@ static void mode_recovery_has_nothing_to_verify(void **state)
 	sim_lun_free(l);
 }
 
+static void assert_counts(const struct sim_lun *l, uint64_t ranges, uint64_t bad, uint64_t mended)
+{
+	const struct ti_scrub_report r = report_of(l);
+
+	assert_int_equal(r.ranges, ranges);
+	assert_int_equal(r.listed, ranges);
+	assert_int_equal(ti_scrub_all_bad(&r), bad);
+	assert_int_equal(r.mended_sectors, mended);
+}
+
+/* Only what was written: a write that fails mends nothing. */
+static void bad_block_that_is_written_or_discarded_is_told_no_longer(void **state)
+{
+	const enum ti_mode modes[] = { TI_MODE_DIRECT, TI_MODE_BITMAP, TI_MODE_JOURNAL };
+
+	(void)state;
+	for (unsigned m = 0; m < 3; m++) {
+		struct sim_lun *l = modes[m] == TI_MODE_JOURNAL ? sim_journal_make(8, 0)
+								: sim_bitmap_make(0, SIM_REGION);
+		struct ti_scrub_report r;
+
+		l->options.mode = modes[m];
+		l->options.allow_discards = true;
+		for (uint32_t block = 100; block < 110; block++)
+			sim_put_block(l, block, 9);
+		sim_put_block(l, 300, 9);
+		assert_int_equal(sim_lun_open(l), 0);
+		scrub(l);
+		assert_counts(l, 2, 11, 0);
+		sim_ok(l, sim_write(l, 90, 10, 5)); /* a neighbour */
+		sim_reads(l, 110, 50, 0);
+		assert_counts(l, 2, 11, 0);
+		sim_ok(l, sim_write(l, 103, 2, 5)); /* in the middle: now it is two places */
+		assert_counts(l, 3, 9, 2);
+		r = report_of(l);
+		assert_bad(&r, 0, TI_SCRUB_MISMATCH, 100, 3);
+		assert_bad(&r, 1, TI_SCRUB_MISMATCH, 105, 5);
+		sim_ok(l, sim_discard(l, 108, 20));
+		assert_counts(l, 3, 7, 4);
+		sim_ok(l, sim_write(l, 290, 20, 5));
+		assert_counts(l, 2, 6, 5);
+		if (modes[m] != TI_MODE_JOURNAL) { /* there it would be the write-out */
+			sim_fail(l, TI_DATA, TI_IO_WRITE, (uint64_t)100 * 512, 1);
+			sim_bad(l, sim_write(l, 100, 1, 5), -EIO, TI_CAUSE_DATA_IO, 100);
+			assert_counts(l, 2, 6, 5);
+		}
+		/* And it is so, not only told. */
+		sim_ok(l, sim_flush(l));
+		sim_age(l);
+		sim_finish(l);
+		scrub(l);
+		assert_counts(l, 2, 6, 0);
+		sim_lun_free(l);
+	}
+}
+
+/* The last place is mended while the scrub stands behind it, and what follows is another place. */
+static void place_that_was_mended_does_not_grow(void **state)
+{
+	struct told told;
+	struct sim_lun *l = filled(&told);
+	struct ti_scrub_report r;
+
+	(void)state;
+	sim_put_block(l, PIECE_BLOCKS - 2, 8);
+	sim_put_block(l, PIECE_BLOCKS - 1, 8);
+	sim_put_block(l, PIECE_BLOCKS, 8);
+	start(l);
+	while (report_of(l).sector < PIECE_BLOCKS)
+		let_time_pass(l);
+	assert_int_equal(report_of(l).sector, PIECE_BLOCKS);
+	assert_counts(l, 1, 2, 0);
+	sim_ok(l, sim_write(l, PIECE_BLOCKS - 1, 1, 5));
+	r = run(l);
+	assert_counts(l, 2, 2, 1);
+	assert_bad(&r, 0, TI_SCRUB_MISMATCH, PIECE_BLOCKS - 2, 1);
+	assert_bad(&r, 1, TI_SCRUB_MISMATCH, PIECE_BLOCKS, 1);
+	sim_lun_free(l);
+}
+
+/* A pair whose superblock says that it is to be recalculated from @sector on. */
+static struct sim_lun *to_be_recalculated(uint64_t sector)
+{
+	struct sim_lun *l = sim_bitmap_make(0, SIM_REGION);
+
+	l->sb.flags |= TI_SB_RECALCULATING;
+	l->sb.recalc_sector = sector;
+	sim_put_superblock(l, &l->sb);
+	l->options.mode = TI_MODE_DIRECT;
+	return l;
+}
+
+/* Two places that are listed, and one more that is not. */
+static const struct ti_scrub_report three = { .state = TI_SCRUB_FINISHED,
+					      .sector = 4096,
+					      .end = 4096,
+					      .bad_sectors = { 30 },
+					      .ranges = 3,
+					      .listed = 2,
+					      .bad = { { 1, 10, TI_SCRUB_MISMATCH },
+						       { 2000, 10, TI_SCRUB_MISMATCH } } };
+
+static void recalculation_mends_what_it_makes_tags_for(void **state)
+{
+	(void)state;
+	for (int late = 0; late < 2; late++) {
+		struct sim_lun *l = to_be_recalculated(0);
+
+		assert_int_equal(sim_lun_open(l), 0);
+		/* It does not wait for somebody to say what was bad. */
+		if (late)
+			sim_recalculate(l);
+		assert_int_equal(ti_lun_scrub_restore(l->lun, &three), 0);
+		if (!late) {
+			while (sim_stats(l).recalc_sector < 1000)
+				let_time_pass(l);
+			assert_int_equal(report_of(l).mended_sectors, 10);
+			assert_int_equal(report_of(l).ranges, 2);
+			sim_recalculate(l);
+		}
+		assert_counts(l, 0, 0, 30);
+		sim_lun_free(l);
+	}
+}
+
+/* Before it began nothing has got a tag; nor, on a read-only LUN, has anything. */
+static void recalculation_mends_nothing_else(void **state)
+{
+	(void)state;
+	for (int read_only = 0; read_only < 2; read_only++) {
+		struct sim_lun *l = to_be_recalculated(1024);
+
+		l->options.read_only = read_only;
+		assert_int_equal(sim_lun_open(l), 0);
+		if (!read_only)
+			sim_recalculate(l);
+		assert_int_equal(ti_lun_scrub_restore(l->lun, &three), 0);
+		assert_int_equal(report_of(l).mended_sectors, read_only ? 0 : 10);
+		assert_int_equal(report_of(l).ranges, read_only ? 3 : 2);
+		assert_int_equal(report_of(l).bad[0].sector, 1);
+		sim_lun_free(l);
+	}
+}
+
+/* It keeps its tag, and is still bad. */
+static void block_that_recalculation_passed_by_is_still_told(void **state)
+{
+	struct sim_lun *l = to_be_recalculated(0);
+	struct ti_scrub_report r;
+
+	(void)state;
+	sim_fail(l, TI_DATA, TI_IO_READ, (uint64_t)2003 * 512, 1000);
+	assert_int_equal(sim_lun_open(l), 0);
+	assert_int_equal(ti_lun_scrub_restore(l->lun, &three), 0);
+	sim_recalculate(l);
+	r = report_of(l);
+	assert_int_equal(r.ranges, 2);
+	assert_int_equal(r.mended_sectors, 19);
+	assert_bad(&r, 0, TI_SCRUB_MISMATCH, 2003, 1);
+	sim_lun_free(l);
+}
+
 /* Random writes and flushes all the time: nothing is ever taken for bad. */
 static void scrub_under_load_finds_nothing_but_what_is_bad(void **state)
 {
@@ -772,6 +934,11 @@ int main(void)
 		cmocka_unit_test(it_waits_for_a_recalculation),
 		cmocka_unit_test(block_without_a_tag_yet_is_left_out),
 		cmocka_unit_test(mode_recovery_has_nothing_to_verify),
+		cmocka_unit_test(bad_block_that_is_written_or_discarded_is_told_no_longer),
+		cmocka_unit_test(place_that_was_mended_does_not_grow),
+		cmocka_unit_test(recalculation_mends_what_it_makes_tags_for),
+		cmocka_unit_test(recalculation_mends_nothing_else),
+		cmocka_unit_test(block_that_recalculation_passed_by_is_still_told),
 		cmocka_unit_test(scrub_under_load_finds_nothing_but_what_is_bad),
 	};
 

@@ -428,18 +428,22 @@ static void scrub_along(struct world *w)
 	if (!w->schedule->shape.scrub)
 		return;
 	ti_lun_scrub_get(w->lun, &r);
-	for (; w->scrub_seen < r.listed; w->scrub_seen++) {
-		const struct ti_scrub_bad *bad = &r.bad[w->scrub_seen];
+	/* Also those of earlier looks: what has been mended since may not be among them. */
+	for (uint32_t i = 0; i < r.listed; i++) {
+		const struct ti_scrub_bad *bad = &r.bad[i];
+		uint64_t end = bad->sector + bad->sectors;
 
 		if (bad->kind == TI_SCRUB_TAG_DECAYED)
 			violation("sector %" PRIu64 ": a tag has decayed", bad->sector);
-		for (uint64_t s = 0; bad->kind == TI_SCRUB_MISMATCH && s < bad->sectors;
-		     s += w->sectors_per_block) {
-			w->counts->scrub_mismatches++;
-			model_judge_scrub(&w->model,
-					  (uint32_t)((bad->sector + s) / w->sectors_per_block),
+		if (bad->kind != TI_SCRUB_MISMATCH)
+			continue;
+		for (uint64_t s = bad->sector; s < end; s += w->sectors_per_block) {
+			w->counts->scrub_mismatches += s >= w->scrub_seen;
+			model_judge_scrub(&w->model, (uint32_t)(s / w->sectors_per_block),
 					  w->faults_on);
 		}
+		if (end > w->scrub_seen)
+			w->scrub_seen = end;
 	}
 	if (r.state == TI_SCRUB_RUNNING)
 		return;

@@ -79,7 +79,7 @@ struct world {
 	bool was_broken;       /* before the run that is being judged */
 	bool lived_on;	       /* over a close that failed: what is recalculated is written back */
 
-	uint64_t scrub_seen; /* bad places of the scrub under way that have been judged */
+	uint64_t scrub_seen; /* bad places before this sector have been counted */
 };
 
 /* Carry out a schedule.  @store: a path for the file of unwritten tags and, with "-look" behind it,

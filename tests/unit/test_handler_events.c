@@ -186,6 +186,7 @@ static const struct ti_scrub_saved example = {
 		    .verified_sectors = 1200,
 		    .skipped_sectors = 34,
 		    .bad_sectors = { 5, 1, 2, 0 },
+		    .mended_sectors = 77,
 		    .ranges = 4,
 		    .listed = 3,
 		    .bad = { { 7, 5, TI_SCRUB_MISMATCH },
@@ -234,6 +235,7 @@ static void scrub_is_read_as_it_was_written(void **state)
 	assert_int_equal(back.report.skipped_sectors, 34);
 	assert_memory_equal(back.report.bad_sectors, example.report.bad_sectors,
 			    sizeof(example.report.bad_sectors));
+	assert_int_equal(back.report.mended_sectors, 77);
 	assert_int_equal(back.report.ranges, 4);
 	assert_int_equal(back.report.listed, 3);
 	for (unsigned i = 0; i < 3; i++) {
