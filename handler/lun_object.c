@@ -148,6 +148,8 @@ static int scrub_start(struct ti_service_lun *lun, struct ti_disk *disk, GVarian
 	    (view.scrub.state != TI_SCRUB_STOPPED && view.scrub.state != TI_SCRUB_FAILED))
 		lun->started = now();
 	lun->ended = 0;
+	/* From now on it is to be written down every few seconds. */
+	ti_events_poke(&disk->events);
 	return 0;
 }
 
