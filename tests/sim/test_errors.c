@@ -342,6 +342,36 @@ static void tag_read_error_names_the_first_block_without_a_tag(void **state)
 	sim_lun_free(l);
 }
 
+/* Block 16's tag lies in two lines, of which the second cannot be read. */
+static void block_whose_tag_is_there_in_part_has_none(void **state)
+{
+	struct sim_lun *l = sim_lun_new(
+		&(struct sim_lun_options){ .shape = { .tag_size = 255 }, .blocks = 1000 });
+
+	(void)state;
+	sim_reads(l, 0, 1, 0);
+	sim_fail(l, TI_META, TI_IO_READ, l->geo.tag_offset + 4096, 1);
+	sim_bad(l, sim_read(l, 10, 20), -EIO, TI_CAUSE_META_IO, 16);
+	sim_lun_free(l);
+}
+
+static void read_error_is_told_where_no_tag_is_looked_at(void **state)
+{
+	struct sim_lun *l = sim_lun_make(NULL);
+	struct sim_req *r;
+
+	(void)state;
+	l->options.mode = TI_MODE_RECOVERY;
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_fail(l, TI_DATA, TI_IO_READ, 5 * 512, SIM_FOR_EVER);
+	r = sim_read(l, 3, 5);
+	sim_bad(l, r, -EIO, TI_CAUSE_DATA_IO, 5);
+	assert_true(sim_holds_first(l, r, 2, 0));
+	sim_bad(l, sim_verify(l, 0, 10), -EIO, TI_CAUSE_DATA_IO, 5);
+	sim_reads(l, 6, 10, 0);
+	sim_lun_free(l);
+}
+
 static void tag_read_error_is_named_by_its_first_line_whatever_fails_first(void **state)
 {
 	struct sim_lun *l = sim_lun_new(&(struct sim_lun_options){ .blocks = 16384 });
@@ -504,6 +534,8 @@ int main(void)
 		cmocka_unit_test(write_same_error_fails_the_request),
 		cmocka_unit_test(errors_are_logged_at_a_bounded_rate),
 		cmocka_unit_test(failed_requests_are_not_counted_as_done),
+		cmocka_unit_test(block_whose_tag_is_there_in_part_has_none),
+		cmocka_unit_test(read_error_is_told_where_no_tag_is_looked_at),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
