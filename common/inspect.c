@@ -102,15 +102,24 @@ int ti_inspect_superblock(struct ti_queue *q, uint64_t start_sector, struct ti_s
 	return err;
 }
 
-int ti_inspect_seal(struct ti_queue *q, uint64_t start_sector, const struct ti_superblock *sb,
+int ti_inspect_seal(struct ti_queue *q, uint64_t start_sector, struct ti_superblock *sb,
 		    const struct ti_seal *seal, struct ti_error *error)
 {
+	const char *name = q->dev[TI_META].name;
+	struct ti_superblock found;
 	uint8_t *buf;
 	int err = read_place(q, start_sector, &buf, error);
 
 	if (err)
 		return err;
-	err = ti_seal_check_superblock(seal, buf, sb, q->dev[TI_META].name, error);
+	/* A device may answer the second time what it has not the first time. */
+	err = ti_superblock_parse(buf, name, &found, error);
+	if (!err)
+		err = ti_seal_check_superblock(seal, buf, &found, name, error);
+	if (!err)
+		*sb = found;
+	if (err == -EILSEQ)
+		error->err = err = -EUCLEAN; /* no error of a device */
 	ti_memory_put(buf, TI_SB_BYTES);
 	return err;
 }

@@ -40,10 +40,11 @@ int ti_inspect_superblock(struct ti_queue *q, uint64_t start_sector, struct ti_s
 			  struct ti_error *error);
 
 /**
- * Read the superblock once more and check it against journal_mac (ti_seal_check_superblock()).
- * Blocks.
+ * Read the superblock once more and check it against journal_mac (ti_seal_check_superblock()). What
+ * was checked, and nothing that was read before, is in *@sb afterwards.  Blocks.
+ * Returns as ti_inspect_superblock(); -EINVAL; -EUCLEAN if the MAC is not right.
  */
-int ti_inspect_seal(struct ti_queue *q, uint64_t start_sector, const struct ti_superblock *sb,
+int ti_inspect_seal(struct ti_queue *q, uint64_t start_sector, struct ti_superblock *sb,
 		    const struct ti_seal *seal, struct ti_error *error);
 
 /**

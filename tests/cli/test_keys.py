@@ -75,6 +75,19 @@ class Keyed(CliTest):
                             DIFFERENT).json
         self.assertEqual(found["mismatch_sectors"], 128)
 
+    def test_superblock_mac(self) -> None:
+        """A wrong key of journal_integrity, or a changed superblock, is no I/O error."""
+        key, wrong = str(self.key_file()), str(self.key_file(WRONG, "wrong"))
+        mac = ["--journal-integrity", "hmac-sha256", "--journal-integrity-key-file"]
+        pair = self.formatted(*mac, key, data_size=64 * KIB, meta_size=256 * KIB)
+        self.expect(self.check(pair, "crc32c", *mac, key), CLEAN)
+        for words in ([wrong], [wrong, "--replay"]):
+            self.expect_complaint(self.check(pair, "crc32c", *mac, *words), REFUSED,
+                                  "does not match its MAC")
+        self.expect_complaint(run("dump", pair.meta, *mac, wrong), REFUSED, "does not match its MAC")
+        pair.flip(pair.meta, 32)  # recalc_sector
+        self.expect_complaint(self.check(pair, "crc32c", *mac, key), REFUSED, "does not match its MAC")
+
     def test_places(self) -> None:
         """A descriptor, a credential, the beginning of a file."""
         pair = self.keyed()

@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "inspect.h"
 #include "seal.h"
 #include "store_file.h"
 #include "sim_bitmap.h"
@@ -242,6 +243,32 @@ static void killed_processs_ring_is_taken_over(void **state)
 	assert_int_equal(rmdir(directory), 0);
 }
 
+/* A device that somebody else has in his hands answers differently each time. */
+static void inspected_superblock_is_the_one_whose_mac_is_right(void **state)
+{
+	struct sim_sealed w = sim_sealed_make(NULL, true);
+	struct ti_queue *q = sim_as_queue(w.l->sim);
+	uint8_t *meta = sim_contents(w.l->sim, TI_META);
+	struct ti_seal *seal = sim_sealed_seal(&w);
+	struct ti_error error = { 0 };
+	struct ti_superblock sb;
+
+	(void)state;
+	meta[offsetof(struct ti_superblock_disk, recalc_sector)] ^= 8;
+	assert_int_equal(ti_inspect_superblock(q, 0, &sb, &error), 0);
+	assert_int_equal(sb.recalc_sector, 8);
+	assert_int_equal(ti_inspect_seal(q, 0, &sb, seal, &error), -EUCLEAN);
+	assert_int_equal(error.err, -EUCLEAN);
+	assert_non_null(strstr(error.text, "does not match its MAC"));
+	assert_int_equal(sb.recalc_sector, 8);
+	meta[offsetof(struct ti_superblock_disk, recalc_sector)] ^= 8;
+	error.err = 0;
+	assert_int_equal(ti_inspect_seal(q, 0, &sb, seal, &error), 0);
+	assert_int_equal(sb.recalc_sector, 0);
+	ti_seal_close(seal);
+	sim_sealed_drop(&w);
+}
+
 /* As the kernel does with a keyed journal_mac: whoever asks, the option or the superblock. */
 static void recalculation_is_refused_without_a_salt(void **state)
 {
@@ -346,6 +373,7 @@ int main(void)
 		cmocka_unit_test(clean_close_leaves_an_empty_journal_with_macs),
 		cmocka_unit_test(mode_direct_replays_and_erases),
 		cmocka_unit_test(tampering_is_refused),
+		cmocka_unit_test(inspected_superblock_is_the_one_whose_mac_is_right),
 		cmocka_unit_test(recalculation_is_refused_without_a_salt),
 		cmocka_unit_test(flag_of_a_dirty_bitmap_gets_around_no_key),
 		cmocka_unit_test(dirty_bitmap_and_encrypted_journal_are_refused),
