@@ -30,6 +30,7 @@ struct report_dump {
 	struct ti_geometry geo;
 	bool has_journal;
 	struct ti_journal_summary journal;
+	bool has_macs;	 /* those of the journal were looked at */
 	bool has_bitmap; /* of a size that can be */
 	uint64_t bitmap_regions, bitmap_dirty;
 	struct ti_store_found store; /* of a tcmu-runner that serves the pair, or died so */

@@ -114,8 +114,9 @@ static struct json_object *geometry(const struct ti_geometry *g)
 	return o;
 }
 
-static struct json_object *journal(const struct ti_journal_summary *j)
+static struct json_object *journal(const struct report_dump *r)
 {
+	const struct ti_journal_summary *j = &r->journal;
 	struct json_object *o = json_object_new_object();
 	struct json_object *list = json_object_new_array();
 
@@ -125,6 +126,10 @@ static struct json_object *journal(const struct ti_journal_summary *j)
 	add_number(o, "sections", j->sections);
 	add(o, "sequence", list);
 	add_number(o, "used_entries", j->used_entries);
+	if (r->has_macs)
+		add_number(o, "bad_macs", j->bad_macs);
+	if (j->bad_macs)
+		add_number(o, "first_bad_mac", j->first_bad_mac);
 	if (j->state != TI_JOURNAL_DAMAGED) {
 		add_number(o, "replay_entries", j->replay_entries);
 		add_number(o, "replay_sections", j->replay_sections);
@@ -166,7 +171,7 @@ static void dump(const struct report_dump *r)
 	add(top, "superblock", superblock(&r->sb));
 	add(top, "geometry", r->has_geometry ? geometry(&r->geo) : NULL);
 	if (r->has_journal)
-		add(top, "journal", journal(&r->journal));
+		add(top, "journal", journal(r));
 	else
 		add(top, "journal", r->sb.flags & TI_SB_DIRTY_BITMAP ? bitmap_state(r) : NULL);
 	add(top, "store_files", store_files(&r->store));

@@ -95,12 +95,23 @@ static void dump_sequences(const struct ti_journal_summary *j)
 	printf("%s\n", j->shown < j->sections ? ",..." : "");
 }
 
-static void dump_journal(const struct ti_journal_summary *j)
+static void dump_macs(const struct ti_journal_summary *j)
 {
+	number("journal_bad_macs", j->bad_macs);
+	if (j->bad_macs)
+		number("journal_first_bad_mac", j->first_bad_mac);
+}
+
+static void dump_journal(const struct report_dump *r)
+{
+	const struct ti_journal_summary *j = &r->journal;
+
 	printf("\nwhat is in the journal\n");
 	printf(COLUMN "%s\n", "journal_state", ti_journal_state_name(j->state));
 	dump_sequences(j);
 	number("journal_used_entries", j->used_entries);
+	if (r->has_macs)
+		dump_macs(j);
 	if (j->state == TI_JOURNAL_DAMAGED) {
 		if (j->bad_section != UINT32_MAX)
 			printf(COLUMN "section %" PRIu32 ", sector %" PRIu32 "\n",
@@ -120,7 +131,7 @@ static void dump(const struct report_dump *r)
 	if (r->has_geometry)
 		dump_geometry(&r->geo);
 	if (r->has_journal)
-		dump_journal(&r->journal);
+		dump_journal(r);
 	else if (r->sb.flags & TI_SB_DIRTY_BITMAP)
 		printf("\nwhat is in the journal\n" COLUMN "%s\n", "journal_state", "bitmap");
 	if (r->has_bitmap) {

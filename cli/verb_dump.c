@@ -76,6 +76,7 @@ static void look_further(struct ti_queue *queue, const struct keyed *keyed,
 		return;
 	}
 	/* The superblock was shown as it is; what its MAC says belongs to the journal. */
+	report->has_macs = keyed->seal.mac != NULL;
 	report->has_journal =
 		!ti_seal_open(&keyed->seal, &seal, &report->error) &&
 		(!keyed->seal.mac || !ti_inspect_seal(queue, report->start_sector, &report->sb,

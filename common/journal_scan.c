@@ -123,6 +123,8 @@ static unsigned sum_up(const struct ti_journal_section *section, uint32_t n,
 			summary->bad_section = i;
 			summary->bad_sector = section[i].first;
 		}
+		if (section[i].bad_mac && summary->bad_macs++ == 0)
+			summary->first_bad_mac = i;
 		if (i < TI_JOURNAL_SUMMARY_SECTIONS)
 			summary->seq[summary->shown++] = section[i].seq;
 	}
@@ -166,6 +168,7 @@ void ti_journal_conclude(const struct ti_journal_section *section, uint32_t n,
 		.sections = n,
 		.bad_section = UINT32_MAX,
 		.bad_sector = UINT32_MAX,
+		.first_bad_mac = UINT32_MAX,
 	};
 	seen = sum_up(section, n, summary);
 	if (summary->bad_section != UINT32_MAX || seen == ALL_SEEN) {
@@ -218,8 +221,13 @@ static int read_sections(struct ti_queue *q, const struct ti_geometry *geo,
 					    q->dev[TI_META].name, offset / TI_SECTOR_BYTES,
 					    strerror(-err));
 		for (uint32_t k = 0; k < n; k++) {
-			ti_seal_decrypt(seal, i + k, (uint8_t *)buf + k * bytes);
-			section[i + k] = ti_journal_look(geo, &ids, i + k, buf + k * bytes);
+			uint8_t *at = buf + k * bytes;
+
+			ti_seal_decrypt(seal, i + k, at);
+			section[i + k] = ti_journal_look(geo, &ids, i + k, at);
+			/* A torn commit may have left any. */
+			section[i + k].bad_mac = section[i + k].seq < TI_JOURNAL_SEQS &&
+						 !ti_seal_mac_is_right(seal, i + k, at);
 		}
 	}
 	return 0;

@@ -29,6 +29,7 @@ struct ti_journal_section {
 	uint8_t seq;	/* 0 to 3, TI_JOURNAL_SEQ_MIXED or TI_JOURNAL_SEQ_BAD */
 	uint8_t seen;	/* bit n: at least one sector carries sequence number n */
 	uint16_t used;	/* entries */
+	bool bad_mac;	/* all of its sectors are of one commit, and the MAC is not right */
 	uint32_t first; /* SEQ_BAD: the first sector with a bad id */
 };
 
@@ -59,24 +60,27 @@ struct ti_journal_summary {
 	uint32_t bad_section;
 	uint32_t bad_sector;
 
+	/* Sections with a MAC that is not right, whether or not they would be replayed; the first
+	 * of them.  0 and UINT32_MAX without journal_mac. */
+	uint32_t bad_macs, first_bad_mac;
+
 	uint32_t shown; /* how many of seq[] are set */
 	uint8_t seq[TI_JOURNAL_SUMMARY_SECTIONS];
 };
 
 /**
- * Read the whole journal and say what is in it.  Writes nothing.  Allocates up to about 1 MiB and 8
- * bytes per section for the time of the call.  A damaged journal is a state, not an error.
- * A journal area that serves as dirty bitmap (TI_SB_DIRTY_BITMAP) must not be scanned: one with few
- * bits can look like an empty journal.
- * Nobody else uses @q meanwhile.  Blocks.
- * Returns 0, -ENOMEM, -EINVAL (start sector and logical block size do not match), or what the
- * device said.
+ * Read the whole journal and say what is in it.  Writes nothing.  Allocates up to about 1 MiB and
+ * 12 bytes per section for the time of the call.  A damaged journal is a state, not an error, and
+ * so is one with a wrong MAC. A journal area that serves as dirty bitmap (TI_SB_DIRTY_BITMAP) must
+ * not be scanned: one with few bits can look like an empty journal. Nobody else uses @q meanwhile.
+ * Blocks. Returns 0, -ENOMEM, -EINVAL (start sector and logical block size do not match), or what
+ * the device said.
  */
 int ti_journal_scan_sealed(struct ti_queue *q, const struct ti_geometry *geo,
 			   const struct ti_seal *seal, struct ti_journal_summary *summary,
 			   struct ti_error *error);
 
-/** The same for a journal that is not encrypted; a MAC makes no difference to it. */
+/** The same for a journal that is not encrypted, and no MAC is looked at. */
 int ti_journal_scan(struct ti_queue *q, const struct ti_geometry *geo,
 		    struct ti_journal_summary *summary, struct ti_error *error);
 
@@ -91,7 +95,7 @@ int ti_journal_check_device(const struct ti_queue *q, const struct ti_geometry *
  * The two steps, for those who have the sections in memory.
  */
 
-/** Look at section @i, whose bytes are @buf. */
+/** Look at section @i, whose bytes are @buf; not at its MAC. */
 struct ti_journal_section ti_journal_look(const struct ti_geometry *geo,
 					  const struct ti_journal_ids *ids, uint32_t i,
 					  const uint8_t *buf);

@@ -88,6 +88,30 @@ class Keyed(CliTest):
         pair.flip(pair.meta, 32)  # recalc_sector
         self.expect_complaint(self.check(pair, "crc32c", *mac, key), REFUSED, "does not match its MAC")
 
+    def test_section_macs(self) -> None:
+        """dump looks at those of all sections, also where the superblock has none."""
+        key, wrong = str(self.key_file()), str(self.key_file(WRONG, "wrong"))
+        mac = ["--journal-integrity", "hmac-sha256", "--journal-integrity-key-file"]
+        crypt = ["--journal-crypt", "cbc-aes", "--journal-crypt-key-file", key]
+        for words in ([], crypt):
+            with self.subTest(words=words):
+                pair = self.formatted(*mac, key, *words, "--integrity-legacy-hmac", "--journal-size",
+                                      "400K", "--force", data_size=64 * KIB, meta_size=512 * KIB)
+                dump = ["dump", pair.meta, *words, "--json"]
+                facts = self.expect(run(*dump, *mac, key), CLEAN).json
+                journal = facts["journal"]
+                self.assertEqual((journal["bad_macs"], "first_bad_mac" in journal), (0, False))
+                sections = journal["sections"]
+                self.assertGreater(sections, 1)
+                journal = self.expect(run(*dump, *mac, wrong), CLEAN).json["journal"]
+                self.assertEqual((journal["bad_macs"], journal["first_bad_mac"]), (sections, 0))
+                self.assertNotIn("bad_macs", self.expect(run(*dump), CLEAN).json["journal"])
+                if not words:
+                    # The sector of the second section's first entry.
+                    pair.flip(pair.meta, 4096 + facts["geometry"]["journal_section_sectors"] * 512)
+                    done = self.expect(run("dump", pair.meta, *mac, key), CLEAN)
+                    self.assertRegex(done.out, r"\njournal_bad_macs +1\njournal_first_bad_mac +1\n")
+
     def test_places(self) -> None:
         """A descriptor, a credential, the beginning of a file."""
         pair = self.keyed()

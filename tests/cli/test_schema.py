@@ -102,6 +102,8 @@ class Schemas(CliTest):
         pair = self.pair()
         self.expect(run("format", pair.meta, "--data-device", pair.data, "--yes"), CLEAN)
         self.fits("dump", self.expect(run("dump", pair.meta, "--json"), CLEAN))
+        sealed = self.formatted("--journal-integrity", "sha256", "--force")
+        self.fits("dump", self.expect(run("dump", sealed.meta, "--journal-integrity", "sha256", "--json"), CLEAN))
         self.fits("dump", self.expect(run("dump", pair.data, "--json"), REFUSED))
 
     def test_without_a_bus(self) -> None:
