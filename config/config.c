@@ -85,6 +85,12 @@ int ti_config_problem(struct ti_config_load *load, int err, const char *fmt, ...
 	return ti_error_set(load->error, err, "%s", e.text);
 }
 
+bool ti_config_may_repeat(const struct ti_config_load *load, const char *name)
+{
+	return !load->path || strlen(name) <= 8 ||
+	       strspn(name, "abcdefghijklmnopqrstuvwxyz_-[]") == strlen(name);
+}
+
 static int unknown_key(struct ti_config_load *load, const char *name)
 {
 	const struct ti_config_key *nearest = ti_config_nearest_key(name);
@@ -93,6 +99,10 @@ static int unknown_key(struct ti_config_load *load, const char *name)
 		return ti_config_problem(load, -EINVAL,
 					 "there is no key '%.60s'; did you mean '%s'?", name,
 					 nearest->name);
+	if (!ti_config_may_repeat(load, name))
+		return ti_config_problem(load, -EINVAL,
+					 "what stands before the '=' is the name of no key; "
+					 "'tcmu-integrity config explain' lists them");
 	return ti_config_problem(load, -EINVAL,
 				 "there is no key '%.60s'; 'tcmu-integrity config explain' lists "
 				 "them",

@@ -25,6 +25,13 @@ struct ti_config_load {
 int ti_config_problem(struct ti_config_load *load, int err, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/**
+ * May a sentence repeat what stands before a '='?  A line of a file may be a key that somebody put
+ * there, in base64 with its '=' at the end; a name of ours is neither long nor full of digits.  The
+ * config string is everybody's.
+ */
+bool ti_config_may_repeat(const struct ti_config_load *load, const char *name);
+
 /** Go on after @err?  Yes if there was none, or if somebody wants to see all. */
 static inline bool ti_config_goes_on(const struct ti_config_load *load, int err)
 {

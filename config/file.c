@@ -132,7 +132,9 @@ static int take_key(struct ti_config_load *load, GKeyFile *file, char *line)
 	*equals = '\0';
 	g_strchomp(line);
 	value = g_key_file_get_string(file, GROUP, line, NULL);
-	if (!value || !value[0])
+	if (!ti_config_may_repeat(load, line))
+		err = ti_config_take(load, line, ""); /* says so, and repeats no value */
+	else if (!value || !value[0])
 		err = ti_config_problem(load, -EINVAL, "%.60s has no value that can be read", line);
 	else if (strpbrk(value, "\n\r\t"))
 		err = ti_config_problem(load, -EINVAL, "the value of %.60s is more than a line",

@@ -150,6 +150,11 @@ static void what_is_wrong_is_told(void **state)
 	refused(KEYED "integrity_key=keyring:5eC2eT\n", "keyring:user:DESCRIPTION");
 	refused(KEYED "integrity_key=fd:3\n", "command lines");
 	refused(KEYED "integrity_key=credential:../x\n", "no path");
+	refused(KEYED "8Jx5eC2eT+kUq1M/Zl3Rw2bT0pVn4yHsGdA7oFcXi9E=\n",
+		"p.conf:5: what stands before");
+	refused(KEYED "5eC2eT5eC2eT==\n", "p.conf:5: what stands before");
+	refused(KEYED "5eC2eT5eC2eT=x\\ty\n", "p.conf:5: what stands before");
+	refused(KEYED "no_such_name=5eC2eT\n", "p.conf:5: there is no key 'no_such_name'");
 	refused(KEYED "integrity_key_size=0\n", "from 1 to 4096");
 	refused(KEYED "integrity_key_size=4097\n", "from 1 to 4096");
 	refused(KEYED "integrity_key_file=/a\nintegrity_key=file:/b\n", "second place");
