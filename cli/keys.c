@@ -11,6 +11,7 @@ static int find_source(const char *what, const struct key_options *options,
 		       struct ti_key_source *source, struct ti_error *error)
 {
 	source->size = (uint32_t)options->size;
+	source->waits = true; /* <(command) is a pipe, and nobody else waits for us */
 	if (options->file)
 		return ti_key_source_file(what, options->file, source, error);
 	return ti_key_source_parse(what, options->source, source, error);

@@ -119,10 +119,10 @@ static int read_all(int fd, struct ti_secret *key)
 	return 0;
 }
 
-static int open_and_read(const char *path, struct ti_secret *key)
+static int open_and_read(const char *path, bool waits, struct ti_secret *key)
 {
 	/* O_NONBLOCK: a pipe without a writer is empty; it must not stop the whole runner. */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | (waits ? 0 : O_NONBLOCK));
 	int err;
 
 	if (fd < 0)
@@ -132,9 +132,10 @@ static int open_and_read(const char *path, struct ti_secret *key)
 	return err;
 }
 
-static int read_credential(const char *what, const char *name, struct ti_secret *key,
-			   struct ti_error *error)
+static int read_credential(const char *what, const struct ti_key_source *source,
+			   struct ti_secret *key, struct ti_error *error)
 {
+	const char *name = source->name;
 	const char *dir = getenv("CREDENTIALS_DIRECTORY");
 	char path[4096];
 	int err;
@@ -146,7 +147,7 @@ static int read_credential(const char *what, const char *name, struct ti_secret 
 				    what, name);
 	if ((size_t)snprintf(path, sizeof(path), "%s/%s", dir, name) >= sizeof(path))
 		return ti_error_set(error, -EINVAL, "%s: the credential's path is too long", what);
-	err = open_and_read(path, key);
+	err = open_and_read(path, source->waits, key);
 	return err ? not_there(what, path, err, error) : 0;
 }
 
@@ -229,7 +230,7 @@ static int read_key(const char *what, const struct ti_key_source *source, struct
 	case TI_KEY_KEYRING:
 		return read_keyring(what, source->name, key, error);
 	case TI_KEY_CREDENTIAL:
-		return read_credential(what, source->name, key, error);
+		return read_credential(what, source, key, error);
 	case TI_KEY_FD:
 		err = read_all(source->fd, key);
 		snprintf(place, sizeof(place), "descriptor %d", source->fd);
@@ -238,7 +239,7 @@ static int read_key(const char *what, const struct ti_key_source *source, struct
 	case TI_KEY_NONE:
 		break;
 	}
-	err = open_and_read(source->name, key);
+	err = open_and_read(source->name, source->waits, key);
 	return err ? not_there(what, source->name, err, error) : 0;
 }
 

@@ -36,6 +36,7 @@ struct ti_key_source {
 	int fd;
 	char name[TI_KEY_NAME_MAX + 1];
 	uint32_t size; /* bytes of the key, the first ones there; 0: all that are there */
+	bool waits;    /* for a pipe that is named as a file, until its writer has closed it */
 };
 
 /**
@@ -55,8 +56,9 @@ bool ti_key_source_equal(const struct ti_key_source *a, const struct ti_key_sour
 
 /**
  * Read the key; *@key is the caller's, NULL if the source is TI_KEY_NONE.  Does not wait for pipes
- * that are named as files; else blocks as the place does.  Returns 0; -ENOKEY if it is not there;
- * -EINVAL if it is empty, shorter than it should be or too long; -ENOMEM; or what read() said.
+ * that are named as files, unless it says so; else blocks as the place does.  Returns 0; -ENOKEY if
+ * it is not there; -EINVAL if it is empty, shorter than it should be or too long; -ENOMEM; or what
+ * read() said.
  */
 int ti_key_load(const char *what, const struct ti_key_source *source, struct ti_secret **key,
 		struct ti_error *error);

@@ -3,7 +3,10 @@
 """Digests and keys: tags as Python's hmac has them, and keys from everywhere but the command line."""
 import hashlib
 import hmac
+import os
 import struct
+import threading
+import time
 import unittest
 from pathlib import Path
 
@@ -133,6 +136,23 @@ class Keyed(CliTest):
                             "hmac-sha256", "--integrity-key", "fd:0", stdin=stdin), status)
         self.expect(self.check(pair, "hmac-sha256", "--integrity-key", "fd:77"), REFUSED,
                     "cannot be read from descriptor 77")
+
+    def test_pipe(self) -> None:
+        """A key that comes through a named pipe, late and in two pieces."""
+        pair = self.keyed()
+        pipe = self.dir / "pipe"
+        os.mkfifo(pipe)
+
+        def write() -> None:
+            with pipe.open("wb", 0) as file:
+                for piece in KEY[:10], KEY[10:]:
+                    time.sleep(0.2)
+                    file.write(piece)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        self.expect(self.check(pair, "hmac-sha256", "--integrity-key-file", pipe), CLEAN)
+        writer.join()
 
     def test_refused(self) -> None:
         """What is no place for a key; nothing is formatted, and no message repeats a key."""
