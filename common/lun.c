@@ -473,6 +473,7 @@ void ti_lun_get_stats(const struct ti_lun *lun, struct ti_lun_stats *stats)
 	stats->hash_helpers = ti_hash_crew_threads(lun->crew);
 	stats->hash_pieces = ti_hash_crew_stats(lun->crew);
 	stats->recalculating = lun->recalc.active;
+	stats->recalc_rate = lun->recalc.active ? lun->recalc.rate : 0;
 	stats->recalc_sector = lun->recalc.active ? lun->recalc.sector : lun->geo.provided_sectors;
 	stats->recalc_end = lun->geo.provided_sectors;
 	stats->recalculated_sectors = lun->recalc.done_sectors;

@@ -184,6 +184,7 @@ struct ti_lun_stats {
 	 */
 	bool recalculating;
 	uint64_t recalc_sector, recalc_end;
+	uint64_t recalc_rate;	       /* bytes per second at most; 0: no limit, or none runs */
 	uint64_t recalculated_sectors; /* since open */
 	uint64_t recalc_mismatches;    /* blocks of clean regions that it found not to match */
 	uint64_t recalc_unreadable;    /* sectors that could not be read: their tags stay */
@@ -272,6 +273,10 @@ struct ti_recalc_wish {
  * would get around (ti_seal_check_recalculate()).
  */
 int ti_lun_recalculate(struct ti_lun *lun, uint64_t rate, struct ti_recalc_wish *wish);
+
+/** Let the one that runs go on at another rate.  Returns 0, or -EALREADY if none runs.  Likewise.
+ */
+int ti_lun_recalculate_set_rate(struct ti_lun *lun, uint64_t rate);
 
 /**
  * Begin to verify every tag on the medium, in the background; see scrub.h.  @from: a report of this

@@ -545,6 +545,22 @@ int ti_lun_recalculate(struct ti_lun *lun, uint64_t rate, struct ti_recalc_wish 
 	return 0;
 }
 
+int ti_lun_recalculate_set_rate(struct ti_lun *lun, uint64_t rate)
+{
+	struct ti_recalc *r = &lun->recalc;
+
+	if (!r->running)
+		return -EALREADY;
+	r->rate = rate;
+	/* Not after a rest that the old rate has made long. */
+	if (r->rest_until_ns != 0)
+		r->rest_until_ns = ti_clock_now(lun->clock) + 1;
+	ti_log(&lun->log, TI_LOG_INFO,
+	       "recalculation goes on at another rate sector=%" PRIu64 " rate_limit=%" PRIu64,
+	       r->sector, rate);
+	return 0;
+}
+
 void ti_recalc_free(struct ti_lun *lun)
 {
 	struct ti_recalc *r = &lun->recalc;

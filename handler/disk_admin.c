@@ -61,17 +61,28 @@ int ti_disk_scrub_stop(struct ti_disk *disk)
 	return err;
 }
 
-int ti_disk_scrub_set_rate(struct ti_disk *disk, uint64_t rate)
+static int set_rate(struct ti_disk *disk, int (*set)(struct ti_lun *lun, uint64_t rate),
+		    uint64_t rate)
 {
 	int err = not_ready(disk);
 
 	if (err)
 		return err;
 	pthread_mutex_lock(&disk->lock);
-	err = ti_lun_scrub_set_rate(disk->lun, rate);
+	err = set(disk->lun, rate);
 	pthread_mutex_unlock(&disk->lock);
 	ti_lun_wake(disk->lun);
 	return err;
+}
+
+int ti_disk_scrub_set_rate(struct ti_disk *disk, uint64_t rate)
+{
+	return set_rate(disk, ti_lun_scrub_set_rate, rate);
+}
+
+int ti_disk_recalculate_set_rate(struct ti_disk *disk, uint64_t rate)
+{
+	return set_rate(disk, ti_lun_recalculate_set_rate, rate);
 }
 
 /* Under the lock. */

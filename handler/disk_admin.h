@@ -37,6 +37,10 @@ int ti_disk_scrub_set_rate(struct ti_disk *disk, uint64_t rate);
  */
 int ti_disk_recalculate(struct ti_disk *disk, uint64_t rate);
 
+/** The recalculation that runs goes on at this rate.  Returns 0, or -EALREADY if none runs, -EAGAIN
+ *  and -EIO as above. */
+int ti_disk_recalculate_set_rate(struct ti_disk *disk, uint64_t rate);
+
 /** Has it been granted, or not?  Then *@err, once: 0 or the device's negative errno. */
 bool ti_disk_recalculate_answered(struct ti_disk *disk, int *err);
 

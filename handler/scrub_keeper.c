@@ -22,16 +22,20 @@ bool ti_scrub_keeper_keep(struct ti_service_lun *lun)
 {
 	struct ti_disk *disk = ti_service_lun_borrow(lun);
 	struct ti_disk_view view;
-	bool runs;
+	bool runs, is_new;
 
 	if (!disk)
 		return false;
 	ti_disk_look(disk, &view);
 	ti_service_lun_give_back(lun);
+	is_new = view.scrub.mended_sectors != lun->kept_mended;
+	/* Its rate is of no use any more. */
+	is_new |= lun->recalculating && !view.stats.recalculating;
+	lun->recalculating &= view.stats.recalculating;
 	runs = view.scrub.state == TI_SCRUB_RUNNING;
-	if (runs || view.scrub.mended_sectors != lun->kept_mended)
+	if (runs || is_new)
 		ti_scrub_keeper_save(lun);
-	return runs || view.scrub.ranges > 0 || view.scrub.mended_sectors != lun->kept_mended;
+	return runs || is_new || view.scrub.ranges > 0 || lun->recalculating;
 }
 
 /* ---- writing ---- */
@@ -42,13 +46,15 @@ static bool collect(struct ti_service_lun *lun, struct ti_disk *disk, struct ti_
 	struct ti_disk_view view;
 
 	ti_disk_look(disk, &view);
-	if (view.scrub.state == TI_SCRUB_NEVER)
+	if (view.scrub.state == TI_SCRUB_NEVER && !lun->recalculating && !lun->kept)
 		return false;
 	*saved = (struct ti_scrub_saved){ .pair = ti_disk_fingerprint(disk),
 					  .devices = lun->devices,
 					  .report = view.scrub,
 					  .started = lun->started,
-					  .ended = lun->ended };
+					  .ended = lun->ended,
+					  .recalculating = lun->recalculating,
+					  .recalc_rate = view.stats.recalc_rate };
 	return true;
 }
 
@@ -94,8 +100,10 @@ static void written(GObject *source, GAsyncResult *result, gpointer data)
 	(void)source;
 	lun->saving = false;
 	tell_saved(lun, (int)err);
-	if (!err)
+	if (!err) {
+		lun->kept = true;
 		lun->kept_mended = job->saved.report.mended_sectors;
+	}
 	if (lun->save_again)
 		ti_scrub_keeper_save(lun);
 	ti_service_lun_unref(lun);
@@ -119,8 +127,8 @@ void ti_scrub_keeper_save(struct ti_service_lun *lun)
 	bool any;
 
 	/* One at a time, so that the newest is the last. */
-	lun->save_again = lun->saving;
-	if (lun->saving || !lun->restored)
+	lun->save_again = lun->saving || !lun->restored;
+	if (lun->save_again)
 		return;
 	disk = ti_service_lun_borrow(lun);
 	if (!disk)
@@ -147,6 +155,9 @@ static void take_up(struct ti_service_lun *lun, struct ti_disk *disk, struct ti_
 {
 	bool running = saved->report.state == TI_SCRUB_RUNNING;
 
+	/* Unless it has ended, or another one was asked for meanwhile. */
+	if (saved->recalculating && !lun->recalculating)
+		lun->recalculating = !ti_disk_recalculate_set_rate(disk, saved->recalc_rate);
 	if (running)
 		saved->report.state = TI_SCRUB_STOPPED;
 	/* Refused when one has been started meanwhile: then it is that one's times that count. */
@@ -169,6 +180,7 @@ static void was_read(GObject *source, GAsyncResult *result, gpointer data)
 	(void)source;
 	lun->restored = true;
 	lun->devices = job->saved.devices;
+	lun->kept = !err;
 	if (err == -EINVAL)
 		ti_say(NULL, TI_LOG_WARN,
 		       "what is known of the last scrub of %s cannot be read: the next one begins "
@@ -182,6 +194,8 @@ static void was_read(GObject *source, GAsyncResult *result, gpointer data)
 		ti_events_poke(&disk->events);
 		ti_service_lun_give_back(lun);
 	}
+	if (lun->save_again)
+		ti_scrub_keeper_save(lun);
 	ti_service_lun_unref(lun);
 }
 

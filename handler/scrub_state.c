@@ -12,6 +12,8 @@
 #include <glib.h>
 #include <glib/gstdio.h>
 
+#include "rate.h"
+
 #define GROUP	"scrub"
 #define VERSION 1
 
@@ -86,6 +88,8 @@ int ti_scrub_state_save(const char *dir, const char *name, const struct ti_scrub
 	put_bad(file, r);
 	g_key_file_set_uint64(file, GROUP, "started", saved->started);
 	g_key_file_set_uint64(file, GROUP, "ended", saved->ended);
+	if (saved->recalculating)
+		g_key_file_set_uint64(file, GROUP, "recalculate_rate", saved->recalc_rate);
 	return g_key_file_save_to_file(file, path, &error) ? 0 : -EIO;
 }
 
@@ -165,7 +169,11 @@ static bool parse(GKeyFile *file, struct ti_scrub_saved *saved)
 	r->ranges = number(file, "ranges", &good);
 	saved->started = number(file, "started", &good);
 	saved->ended = number(file, "ended", &good);
-	return good && r->sector <= r->end && take_bad(file, r) && r->ranges >= r->listed;
+	saved->recalculating = g_key_file_has_key(file, GROUP, "recalculate_rate", NULL);
+	if (saved->recalculating)
+		saved->recalc_rate = number(file, "recalculate_rate", &good);
+	return good && ti_rate_is_good(saved->recalc_rate) && r->sector <= r->end &&
+	       take_bad(file, r) && r->ranges >= r->listed;
 }
 
 int ti_scrub_state_load(const char *dir, const char *name, struct ti_scrub_saved *saved)

@@ -227,6 +227,10 @@ static void take_events(struct ti_service_lun *lun)
 		ti_lun_object_flushed(lun, &result);
 	if (granted)
 		ti_lun_object_recalculating(lun, err);
+	if (granted && !err) {
+		lun->recalculating = true;
+		ti_scrub_keeper_save(lun);
+	}
 	ti_scrub_keeper_restore(lun);
 	if (ended)
 		ti_scrub_keeper_save(lun);

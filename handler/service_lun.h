@@ -38,7 +38,9 @@ struct ti_service_lun {
 	bool restoring, restored;	    /* what an earlier process knew of a scrub */
 	bool saving;			    /* a file is being written */
 	bool save_again;
-	uint64_t kept_mended;	 /* as the file says */
+	bool recalculating;	 /* as was asked for, as far as is known: its rate is to be kept */
+	bool kept;		 /* there is a file */
+	uint64_t kept_mended;	 /* as it says */
 	int save_err;		 /* of the last time that it was written, which was told */
 	uint64_t devices;	 /* ti_device_identity(); known when `restored` */
 	uint64_t started, ended; /* of the scrub; seconds since 1970 */

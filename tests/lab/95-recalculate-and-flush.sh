@@ -52,13 +52,14 @@ told 1 scrub start "$name" --wait --batch-mode
 
 say 'killed on the way'
 # From the moment on in which it is granted the pair itself asks for it.
-told 0 recalculate "$name" --yes --rate 8M
+told 0 recalculate "$name" --yes --rate 16M
 kill_runner
 assert_eq "$(json '(j["name"], j["recalculation"]["active"], j["recalculation"]["end_sector"])')" "('$name', True, 131072)"
 assert_match "$("$cli" dump "$meta")" 'flags .*recalculating'
 start_runner
 wait_for 20 service_is_there
 assert_eq "$(grep -ac 'recalculation begins sector=0' "$runner_log")" 2 'recalculations that were begun'
+wait_for 20 runner_log_has 'recalculation goes on at another rate .*rate_limit=16777216'
 wait_for 60 is_over "$name"
 told 0 scrub start "$name" --restart --wait --batch-mode
 # Whoever waits for its end waits over a restart, too.

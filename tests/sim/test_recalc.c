@@ -812,6 +812,26 @@ static void rate_is_kept(void **state)
 	sim_lun_free(l);
 }
 
+/* And the rest that the old one has made long ends. */
+static void rate_can_be_changed_while_it_runs(void **state)
+{
+	struct sim_lun *l = unfinished(0, TI_MODE_DIRECT);
+	uint64_t from = ti_clock_now(sim_as_clock(l->sim));
+
+	(void)state;
+	l->options.recalculate_rate = 1;
+	open_it(l);
+	sim_go(l);
+	assert_int_equal(sim_stats(l).recalc_rate, 1);
+	assert_int_equal(ti_lun_recalculate_set_rate(l->lun, 1 << 30), 0);
+	assert_int_equal(sim_stats(l).recalc_rate, 1 << 30);
+	sim_recalculate(l);
+	assert_true(ti_clock_now(sim_as_clock(l->sim)) - from < TI_NS_PER_SEC);
+	assert_int_equal(sim_stats(l).recalc_rate, 0);
+	assert_int_equal(ti_lun_recalculate_set_rate(l->lun, 0), -EALREADY);
+	sim_lun_free(l);
+}
+
 /* In mode journal a write-out takes no range locks: it and a piece must not meet. */
 static void piece_and_write_out_of_the_journal_do_not_meet(void **state)
 {
@@ -1178,6 +1198,7 @@ int main(void)
 		cmocka_unit_test(unreadable_tags_are_tried_again),
 		cmocka_unit_test(recalculation_rests_while_others_work),
 		cmocka_unit_test(rate_is_kept),
+		cmocka_unit_test(rate_can_be_changed_while_it_runs),
 		cmocka_unit_test(piece_and_write_out_of_the_journal_do_not_meet),
 		cmocka_unit_test(write_out_waits_for_a_piece_and_a_piece_for_the_write_out),
 		cmocka_unit_test(read_only_open_reads_what_nobody_vouches_for_and_writes_nothing),

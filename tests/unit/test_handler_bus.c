@@ -110,6 +110,8 @@ int __wrap_ti_scrub_state_load(const char *dir, const char *name, struct ti_scru
 	if (!err) {
 		saved->report = world.left.report;
 		saved->started = world.left.started;
+		saved->recalculating = world.left.recalculating;
+		saved->recalc_rate = world.left.recalc_rate;
 	}
 	g_mutex_unlock(&world.lock);
 	return err;
@@ -579,6 +581,79 @@ static void scrub_from_the_beginning_does_not_wait(void **state)
 	call("ScrubStop", NULL, NULL);
 }
 
+static struct ti_lun_stats stats(void)
+{
+	struct ti_disk_view view;
+
+	ti_disk_look(disk(), &view);
+	return view.stats;
+}
+
+static bool nothing_is_recalculated(void)
+{
+	return !stats().recalculating;
+}
+
+static bool rate_is_taken_up(void)
+{
+	return stats().recalc_rate == 65536;
+}
+
+static bool rate_is_kept(void)
+{
+	bool is;
+
+	fire(KEEP_SECONDS);
+	g_mutex_lock(&world.lock);
+	is = world.kept.recalculating && world.kept.recalc_rate == 65536;
+	g_mutex_unlock(&world.lock);
+	return is;
+}
+
+static bool rate_is_forgotten(void)
+{
+	return !rate_is_kept();
+}
+
+/* Also if it is asked for before it is known what an earlier process has left. */
+static void rate_of_a_recalculation_counts_after_a_restart(void **state)
+{
+	(void)state;
+	close_lun();
+	world.hold_load = true;
+	open_lun();
+	call("Recalculate", "({'rate': <uint64 65536>},)", NULL);
+	assert_true(rate_is_taken_up());
+	let_load();
+	await(rate_is_kept);
+	assert_int_equal(world.kept.report.state, TI_SCRUB_NEVER);
+	close_lun();
+	world.load_err = 0;
+	world.left = world.kept;
+	open_lun();
+	await(rate_is_taken_up);
+	assert_true(rate_is_kept());
+	assert_int_equal(ti_disk_recalculate_set_rate(disk(), 0), 0);
+	await(nothing_is_recalculated);
+	await(rate_is_forgotten);
+	assert_int_equal(ti_disk_recalculate_set_rate(disk(), 0), -EALREADY);
+}
+
+/* Nor is it of use when the recalculation has ended. */
+static void rate_that_was_left_begins_nothing(void **state)
+{
+	(void)state;
+	close_lun();
+	world.load_err = 0;
+	world.left = (struct ti_scrub_saved){ .recalculating = true, .recalc_rate = 65536 };
+	open_lun();
+	await(scrub_may_begin);
+	call("ScrubStop", NULL, NULL);
+	assert_true(nothing_is_recalculated());
+	assert_int_equal(stats().recalc_rate, 0);
+	assert_false(rate_is_kept());
+}
+
 /* ---- a LUN that is closed between a call and its answer ---- */
 
 static unsigned asked_before;
@@ -730,6 +805,8 @@ int main(void)
 		TEST(bad_place_that_was_mended_is_written_down),
 		TEST(scrub_waits_until_it_is_known_where_the_last_one_was),
 		TEST(scrub_from_the_beginning_does_not_wait),
+		TEST(rate_of_a_recalculation_counts_after_a_restart),
+		TEST(rate_that_was_left_begins_nothing),
 		TEST(recalculation_of_a_lun_that_is_closed_is_answered),
 		TEST(flushes_of_a_lun_that_is_closed_are_answered),
 		TEST(bus_that_ends_between_a_call_and_its_answer_takes_nothing_with_it),

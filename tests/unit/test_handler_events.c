@@ -194,6 +194,8 @@ static const struct ti_scrub_saved example = {
 			     { 1000, 2, TI_SCRUB_DATA_UNREADABLE } } },
 	.started = 1700000000,
 	.ended = 0,
+	.recalculating = true,
+	.recalc_rate = 1 << 21,
 };
 
 struct place {
@@ -245,6 +247,8 @@ static void scrub_is_read_as_it_was_written(void **state)
 	}
 	assert_int_equal(back.started, 1700000000);
 	assert_int_equal(back.ended, 0);
+	assert_true(back.recalculating);
+	assert_int_equal(back.recalc_rate, 1 << 21);
 	remove_place(&p);
 }
 
