@@ -37,8 +37,13 @@ static int load_key(const char *verb, const char *option, const char *algorithm,
 				       options->file ? " or the other one, not both" : "");
 	snprintf(what, sizeof(what), "%s-key%s", option, options->file ? "-file" : "");
 	if (!find_source(what, options, &source, &error) &&
-	    !ti_key_load(what, &source, key, &error))
+	    !ti_key_load(what, &source, key, &error)) {
+		if (ti_key_is_exposed(&source))
+			cli_complain("warning: everybody may read, or change, the key in %s: "
+				     "chmod 600 it",
+				     source.name);
 		return 0;
+	}
 	cli_complain_error(&error);
 	return CLI_REFUSED;
 }

@@ -130,7 +130,7 @@ static int take_section(struct ti_journal *j, uint32_t i, struct ti_error *error
 					    "the journal on %s holds a block for sector %" PRIu64
 					    " that does not match its tag (section %" PRIu32
 					    ", entry %" PRIu32
-					    "): wrong digest, or the journal is damaged; "
+					    "): wrong digest or key, or the journal is damaged; "
 					    "nothing was replayed",
 					    meta_name(j), sector, i, n);
 		}

@@ -152,6 +152,9 @@ int ti_config_load_keys(const struct ti_config *config, struct ti_config_keys *k
 			struct ti_lun_options *lun, struct ti_error *error);
 void ti_config_drop_keys(struct ti_config_keys *keys);
 
+/** The path of a key's file that everybody may read or write; points into @config.  NULL: none. */
+const char *ti_config_exposed_key(const struct ti_config *config);
+
 /** Do both ask for the same LUN?  What only tcmu-runner reads does not count. */
 bool ti_config_equal(const struct ti_config *a, const struct ti_config *b);
 

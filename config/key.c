@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -94,6 +95,14 @@ bool ti_key_source_equal(const struct ti_key_source *a, const struct ti_key_sour
 {
 	return a->kind == b->kind && a->fd == b->fd && a->size == b->size &&
 	       !strcmp(a->name, b->name);
+}
+
+bool ti_key_is_exposed(const struct ti_key_source *source)
+{
+	struct stat st;
+
+	return source->kind == TI_KEY_FILE && stat(source->name, &st) == 0 && S_ISREG(st.st_mode) &&
+	       (st.st_mode & (S_IROTH | S_IWOTH));
 }
 
 static int not_there(const char *what, const char *place, int err, struct ti_error *error)

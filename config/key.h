@@ -54,6 +54,9 @@ int ti_key_source_file(const char *what, const char *path, struct ti_key_source 
 /** Do both name the same place? */
 bool ti_key_source_equal(const struct ti_key_source *a, const struct ti_key_source *b);
 
+/** Is it a file that everybody may read, or write another key to?  No if that cannot be seen. */
+bool ti_key_is_exposed(const struct ti_key_source *source);
+
 /**
  * Read the key; *@key is the caller's, NULL if the source is TI_KEY_NONE.  Does not wait for pipes
  * that are named as files, unless it says so; else blocks as the place does.  Returns 0; -ENOKEY if

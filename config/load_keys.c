@@ -22,6 +22,17 @@ int ti_config_load_keys(const struct ti_config *config, struct ti_config_keys *k
 	return err;
 }
 
+const char *ti_config_exposed_key(const struct ti_config *config)
+{
+	const struct ti_key_source *const keys[] = { &config->hash_key, &config->journal_mac_key,
+						     &config->journal_crypt_key };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (ti_key_is_exposed(keys[i]))
+			return keys[i]->name;
+	return NULL;
+}
+
 void ti_config_drop_keys(struct ti_config_keys *keys)
 {
 	ti_secret_free(keys->hash);

@@ -65,6 +65,7 @@ static void log_threads(struct ti_disk *disk, const char *kind, const struct ti_
 
 static void log_open(struct ti_disk *disk)
 {
+	const char *exposed = ti_config_exposed_key(&disk->config);
 	const struct ti_device_info *dev = disk->queue->dev;
 	struct ti_lun_stats stats;
 
@@ -77,6 +78,11 @@ static void log_open(struct ti_disk *disk)
 			stats.locked_memory && disk->locked_memory && !disk->queue->unlocked_memory
 				? "yes"
 				: "no");
+	if (exposed)
+		ti_log_ring_say(disk->lines, TI_LOG_WARN,
+				"everybody may read, or change, a key of this LUN: chmod 600 it "
+				"path=%s",
+				exposed);
 	log_threads(disk, "pool", &disk->queue->threads);
 	log_threads(disk, "hash", &stats.hash_helpers);
 }

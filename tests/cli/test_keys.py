@@ -154,6 +154,15 @@ class Keyed(CliTest):
         self.expect(self.check(pair, "hmac-sha256", "--integrity-key-file", pipe), CLEAN)
         writer.join()
 
+    def test_exposed(self) -> None:
+        """A key that everybody may read is used, with a warning."""
+        pair = self.keyed()
+        key = self.dir / "key"
+        for mode, warned in ((0o604, True), (0o602, True), (0o640, False)):
+            key.chmod(mode)
+            done = self.expect(self.check(pair, "hmac-sha256", "--integrity-key-file", key), CLEAN)
+            self.assertEqual("chmod 600 it" in done.err, warned, str(done))
+
     def test_refused(self) -> None:
         """What is no place for a key; nothing is formatted, and no message repeats a key."""
         pair = self.pair(64 * KIB, 256 * KIB)

@@ -152,7 +152,10 @@ assert_match "$(holds_key "$LAB_TMP/hex")" hex
 
 say "a key in a file"
 profile "integrity_key_file=$key"
+chmod 644 "$key"
 lun_works
+assert runner_log_has "everybody may read, or change, a key of this LUN: .* path=$key"
+chmod 600 "$key"
 everything_that_is_told
 # The search for the state finds it where it has to be.
 memory_of "$(runner_pid)" "$LAB_TMP/memory"

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -221,6 +222,31 @@ static void keys_are_read_as_integritysetup_reads_them(void **state)
 	assert_int_equal(load("file:/", 0, &key, &error), -EISDIR);
 }
 
+static void a_key_that_everybody_may_read_is_noticed(void **state)
+{
+	char path[64], text[256];
+	struct ti_config c;
+
+	(void)state;
+	write_file("key", "k");
+	snprintf(path, sizeof(path), "%s/key", dir);
+	snprintf(text, sizeof(text), KEYED "integrity_key_file=%s\n", path);
+	c = good(text, "integrity/profile=p");
+	for (unsigned mode = 0; mode <= 0777; mode++) {
+		assert_int_equal(chmod(path, (mode_t)mode), 0);
+		if (mode & 06)
+			assert_string_equal(ti_config_exposed_key(&c), path);
+		else
+			assert_null(ti_config_exposed_key(&c));
+	}
+	assert_int_equal(chmod(path, 0644), 0);
+	c.hash_key.kind = TI_KEY_CREDENTIAL; /* who may read those is systemd's business */
+	assert_null(ti_config_exposed_key(&c));
+	unlink(path);
+	c.hash_key.kind = TI_KEY_FILE;
+	assert_null(ti_config_exposed_key(&c));
+}
+
 static void descriptors_and_credentials_are_read(void **state)
 {
 	struct ti_error error;
@@ -314,6 +340,7 @@ int main(void)
 		cmocka_unit_test(what_is_wrong_is_told),
 		cmocka_unit_test(long_paths_are_refused_not_cut),
 		cmocka_unit_test(keys_are_read_as_integritysetup_reads_them),
+		cmocka_unit_test(a_key_that_everybody_may_read_is_noticed),
 		cmocka_unit_test(descriptors_and_credentials_are_read),
 		cmocka_unit_test(a_key_that_no_keyring_has_is_told),
 		cmocka_unit_test(of_a_long_key_in_a_keyring_the_first_bytes_count),
