@@ -390,6 +390,71 @@ static void save_waits_for_a_round_that_began_after_its_tags(void **state)
 	sim_lun_free(l);
 }
 
+/* A piece that ends while a save is under way is in the next one. */
+static void save_says_no_more_than_its_flush_has_covered(void **state)
+{
+	struct sim_lun *l = unfinished(0, TI_MODE_DIRECT);
+
+	(void)state;
+	open_it(l);
+	sim_forget(l);
+	sim_hold(l->sim, true);
+	sim_go(l);
+	sim_advance(l->sim, 11000 * TI_NS_PER_MS);
+	sim_let(l, TI_META, TI_IO_READ);
+	sim_let(l, TI_DATA, TI_IO_READ);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_FLUSH), 1);
+	sim_advance(l->sim, TI_NS_PER_MS);
+	ti_lun_tick(l->lun);
+	sim_go(l);
+	sim_let(l, TI_DATA, TI_IO_READ);
+	for (unsigned i = 0; sim_started_at(l, TI_META, TI_IO_WRITE, 0) == 0; i++) {
+		assert_true(i < 10);
+		sim_complete_one(l->sim, TI_META, TI_IO_WRITE);
+		sim_complete_one(l->sim, TI_META, TI_IO_FLUSH);
+		sim_complete_one(l->sim, TI_DATA, TI_IO_FLUSH);
+		sim_go(l);
+	}
+	assert_true(sim_complete_at(l->sim, TI_META, TI_IO_WRITE, 0));
+	assert_int_equal(sim_superblock(l).recalc_sector, 512);
+	sim_lun_free(l);
+}
+
+/* Regions of one block, eight of which are what the data device reads at once; block 27 is dirty.
+ */
+static void device_block_with_one_dirty_region_is_recalculated_whole(void **state)
+{
+	struct sim_lun *l = sim_lun_make(&(struct sim_lun_options){
+		.shape = { .sectors_per_bit = 1 },
+		.logical_block_size = { 4096, 512 },
+		.lun = { .mode = TI_MODE_BITMAP },
+	});
+	struct sim_req *r;
+
+	(void)state;
+	open_it(l);
+	sim_ok(l, sim_write(l, 24, 8, 3));
+	sim_ok(l, sim_flush(l));
+	sim_power_cut(l->sim);
+	ti_lun_abandon(l->lun);
+	l->lun = NULL;
+	for (uint32_t region = 24; region < 32; region++)
+		sim_put_bit(l, region, region == 27);
+	sim_put_block(l, 27, 4);
+	open_it(l);
+	sim_hold(l->sim, true);
+	r = sim_read(l, 8, 24);
+	while (!r->back)
+		tick_on(l);
+	assert_int_equal(r->req.result.err, 0);
+	sim_hold(l->sim, false);
+	sim_recalculate(l);
+	assert_true(sim_all_match(l));
+	assert_int_equal(sim_stats(l).mismatches, 0);
+	sim_ok(l, sim_read(l, 24, 8));
+	sim_lun_free(l);
+}
+
 /* However often and wherever the power goes: what is left is said, and at the end all is well. */
 static void cut_anywhere_it_ends_some_time(enum ti_mode mode)
 {
@@ -1058,16 +1123,19 @@ static void request_is_durable_when_it_is_granted(void **state)
 /* And the one who asked is told. */
 static void request_that_cannot_be_made_durable_begins_nothing(void **state)
 {
-	static const enum ti_io_op op[] = { TI_IO_WRITE, TI_IO_FLUSH };
+	static const enum ti_io_op op[] = { TI_IO_WRITE, TI_IO_FLUSH, TI_IO_FLUSH };
 
 	(void)state;
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < 3; i++) {
 		struct sim_lun *l = sim_bitmap_make(0, SIM_REGION);
 		uint64_t at = l->geo.start_sector * TI_SECTOR_BYTES;
 
 		sim_put_block(l, 70, 9);
 		l->options.mode = TI_MODE_DIRECT;
 		open_it(l);
+		/* Then the flush that fails is not the tags', but the superblock's own. */
+		if (i == 2)
+			sim_ok(l, sim_flush(l));
 		sim_fail(l, TI_META, op[i], op[i] == TI_IO_WRITE ? at : 0, 1);
 		assert_int_equal(ask(l), -EIO);
 		assert_false(sim_stats(l).recalculating);
@@ -1204,6 +1272,8 @@ int main(void)
 		cmocka_unit_test(read_only_open_reads_what_nobody_vouches_for_and_writes_nothing),
 		cmocka_unit_test(recovery_sees_the_data_device_and_leaves_a_journal_alone),
 		cmocka_unit_test(save_waits_for_a_round_that_began_after_its_tags),
+		cmocka_unit_test(device_block_with_one_dirty_region_is_recalculated_whole),
+		cmocka_unit_test(save_says_no_more_than_its_flush_has_covered),
 	};
 
 	return cmocka_run_group_tests_name("recalc", tests, NULL, NULL);
