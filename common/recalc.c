@@ -242,12 +242,26 @@ static void begin_piece(struct ti_recalc *r)
 		r->state = TI_RECALC_LOCKED;
 }
 
+/* A write-out that has failed may have left one of a block's data and tag: until it is tried again
+ * the journal has what counts, and there is nothing to verify. */
+static void pass_over_the_journals(struct ti_recalc *r, size_t blocks)
+{
+	const struct ti_lun *lun = r->lun;
+	uint64_t first = r->sector / lun->geo.sectors_per_block;
+	size_t size = lun->geo.tag_size;
+
+	for (size_t n = 0; lun->policy->elsewhere != NULL && n < blocks; n++)
+		if (lun->policy->elsewhere(lun, first + n))
+			ti_tag_cache_fetch(&r->pin, n * size, size, r->tags + n * size);
+}
+
 static void verify(struct ti_recalc *r, size_t blocks)
 {
 	const struct ti_geometry *geo = &r->lun->geo;
 	size_t first = 0, bad, size = geo->tag_size;
 	uint8_t stored[TI_MAX_TAG_SIZE];
 
+	pass_over_the_journals(r, blocks);
 	bad = ti_tag_cache_compare(&r->pin, r->tags, size, blocks, &first);
 	if (bad == 0)
 		return;
