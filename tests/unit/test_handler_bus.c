@@ -305,12 +305,18 @@ static void forget(struct reply *r)
 	r->is_there = false;
 }
 
-static void ask(struct reply *r, const char *method, const char *parameters)
+static void ask_of(struct reply *r, const char *interface, const char *method,
+		   const char *parameters)
 {
 	forget(r);
-	g_dbus_connection_call(client, TI_SERVICE_NAME, LUN_PATH, LUN, method,
+	g_dbus_connection_call(client, TI_SERVICE_NAME, LUN_PATH, interface, method,
 			       parameters ? g_variant_new_parsed(parameters) : NULL, NULL,
 			       G_DBUS_CALL_FLAGS_NONE, -1, NULL, replied, r);
+}
+
+static void ask(struct reply *r, const char *method, const char *parameters)
+{
+	ask_of(r, LUN, method, parameters);
 }
 
 /* The answer to the call: an error of that name, or NULL: none. */
@@ -372,12 +378,17 @@ static bool disk_is_ready(void)
 }
 
 /* One after the other: opened, and known to the service. */
-static void open_lun(void)
+static void open_as(const char *config)
 {
-	dev = fake_device(pair.config, 512, pair.bytes);
+	dev = fake_device(config, 512, pair.bytes);
 	assert_int_equal(fake_handler()->open(dev, false), 0);
 	await(disk_is_ready);
 	turn();
+}
+
+static void open_lun(void)
+{
+	open_as(pair.config);
 }
 
 static void close_lun(void)
@@ -457,6 +468,66 @@ static int tear_down(void **state)
 	forget(&reply[0]);
 	forget(&reply[1]);
 	return 0;
+}
+
+/* ---- properties ---- */
+
+/* As Get says, and GetAll. */
+static bool is_read_only(void)
+{
+	g_autoptr(GVariant) one = NULL, all = NULL;
+	gboolean says, also_says;
+
+	ask_of(&reply[0], "org.freedesktop.DBus.Properties", "Get", "('" LUN "', 'ReadOnly')");
+	await(first_is_answered);
+	assert_answer(&reply[0], NULL);
+	g_variant_get(reply[0].value, "(v)", &one);
+	says = g_variant_get_boolean(one);
+	ask_of(&reply[0], "org.freedesktop.DBus.Properties", "GetAll", "('" LUN "',)");
+	await(first_is_answered);
+	assert_answer(&reply[0], NULL);
+	all = g_variant_get_child_value(reply[0].value, 0);
+	assert_true(g_variant_lookup(all, "ReadOnly", "b", &also_says));
+	assert_int_equal(says, also_says);
+	return says;
+}
+
+static void select_swp(bool on)
+{
+	uint8_t list[16] = { [4] = 0x0a, 0x0a, 0x02, 0x10, on ? 0x08 : 0, 0x40, 0, 0, 0xff, 0xff };
+	struct fake_command select = { .cdb = { 0x15, 0x10, 0, 0, sizeof(list) },
+				       .data = list,
+				       .len = sizeof(list) };
+
+	assert_int_equal(fake_run(dev, &select), TCMU_STS_OK);
+}
+
+static void read_only_is_what_swp_makes_of_a_lun(void **state)
+{
+	(void)state;
+	disk()->mode.kept = true; /* as if there were a file */
+	assert_false(is_read_only());
+	select_swp(true);
+	assert_true(is_read_only());
+	select_swp(false);
+	assert_false(is_read_only());
+}
+
+/* And one that is read-only anyway stays it. */
+static void read_only_is_not_what_swp_leaves_of_a_lun(void **state)
+{
+	char config[400];
+
+	(void)state;
+	close_lun();
+	g_snprintf(config, sizeof(config), "integrity/%s;meta=%s;mode=recovery", pair.data,
+		   pair.meta);
+	open_as(config);
+	disk()->mode.kept = true;
+	assert_true(is_read_only());
+	select_swp(true);
+	select_swp(false);
+	assert_true(is_read_only());
 }
 
 /* ---- scrubs ---- */
@@ -801,6 +872,8 @@ static void answer_of_a_connection_that_is_gone_does_not_count(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(read_only_is_what_swp_makes_of_a_lun),
+		TEST(read_only_is_not_what_swp_leaves_of_a_lun),
 		TEST(scrub_of_an_idle_lun_is_written_down_every_few_seconds),
 		TEST(bad_place_that_was_mended_is_written_down),
 		TEST(scrub_waits_until_it_is_known_where_the_last_one_was),
