@@ -61,9 +61,9 @@ static void tick(struct ti_lun *lun)
 
 static int start(struct ti_lun *lun, struct ti_error *error)
 {
-	(void)lun;
-	(void)error;
-	return 0; /* ti_lun_settle() has done it */
+	/* ti_lun_settle() has emptied the journal, unless nothing may be written: then what it
+	 * holds would not be seen. */
+	return lun->read_only ? ti_lun_empty_journal(lun, error) : 0;
 }
 
 const struct ti_policy_ops ti_policy_bitmap = {

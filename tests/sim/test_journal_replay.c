@@ -394,22 +394,27 @@ static void read_only_open_refuses_what_must_be_replayed(void **state)
 	refuses(l, -EUCLEAN, "holds 4 entries");
 	l->options.mode = TI_MODE_DIRECT;
 	refuses(l, -EUCLEAN, "holds 4 entries");
+	l->options.mode = TI_MODE_BITMAP;
+	refuses(l, -EUCLEAN, "holds 4 entries");
 	sim_lun_free(l);
 }
 
 static void read_only_open_takes_an_empty_journal_and_never_writes(void **state)
 {
-	struct sim_lun *l = sim_journal_make(3, 0);
-
 	(void)state;
-	l->options.read_only = true;
-	opens(l);
-	sim_reads(l, 0, 100, 0);
-	sim_bad(l, sim_write(l, 3, 1, 1), -EROFS, TI_CAUSE_READ_ONLY, 3);
-	sim_age(l);
-	assert_int_equal(sim_lun_close(l), 0);
-	assert_nothing_was_written(l);
-	sim_lun_free(l);
+	for (int mode = TI_MODE_DIRECT; mode <= TI_MODE_BITMAP; mode++) {
+		struct sim_lun *l = sim_journal_make(3, 0);
+
+		l->options.mode = (enum ti_mode)mode;
+		l->options.read_only = true;
+		opens(l);
+		sim_reads(l, 0, 100, 0);
+		sim_bad(l, sim_write(l, 3, 1, 1), -EROFS, TI_CAUSE_READ_ONLY, 3);
+		sim_age(l);
+		assert_int_equal(sim_lun_close(l), 0);
+		assert_nothing_was_written(l);
+		sim_lun_free(l);
+	}
 }
 
 /* dm-integrity: a gap in the sequence numbers is an erase that was cut: its entries are old. */
