@@ -12,7 +12,9 @@
  *
  * What completion means: a READ or WRITE has been carried out by the device, a WRITE perhaps only
  * in the device's volatile cache; a FLUSH covers every WRITE to the same device that was completed
- * (its done() called) before the FLUSH was submitted, and makes it durable.  No other order exists.
+ * (its done() called) before the FLUSH was submitted, and makes it durable.  Flushes of one device
+ * are carried out one after the other, and reported in that order: a device that could not flush
+ * may have lost what a later flush, which succeeds, does not bring back.  No other order exists.
  *
  * Back-ends: blockdev_uring.c (io_uring), blockdev_threads.c (where io_uring is refused), and the
  * simulation's.

@@ -107,14 +107,6 @@ static inline void ti_io_list_add(struct ti_io_list *list, struct ti_io *io)
 	list->end = &io->next;
 }
 
-static inline void ti_io_list_add_front(struct ti_io_list *list, struct ti_io *io)
-{
-	io->next = list->first;
-	if (list->first == NULL)
-		list->end = &io->next;
-	list->first = io;
-}
-
 static inline struct ti_io *ti_io_list_take(struct ti_io_list *list)
 {
 	struct ti_io *io = list->first;

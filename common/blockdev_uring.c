@@ -24,6 +24,11 @@
  * may leave only when no request is under way.  tcmu-runner's command thread does: LIO removes a
  * device after its last command, and the engine drains before it lets the thread go.
  *
+ * One flush of a device at a time.  Who asks while one is under way waits, and all of them share
+ * the next.  Were two under way at once, the kernel would tell only one of them about pages of a
+ * file that it failed to write back, and the other's success could be seen first.  So whoever is
+ * told of success has been told of every failure before it.
+ *
  * io-wq workers (flushes, discards, what would block) inherit the submitter's PR_SET_IO_FLUSHER.
  */
 #include "blockdev_uring.h"
@@ -44,9 +49,6 @@
 #include "flush_gauge.h"
 #include "memory.h"
 
-/** Flushes may exceed the depth by this: one of each device is never behind reads and writes. */
-#define FLUSH_RESERVE TI_DEVICES
-
 /** io-wq workers: two flushes must not wait for workers that are busy with discards. */
 #define WORKERS 32U
 
@@ -58,11 +60,11 @@
 
 /* One request in the submission ring or in the kernel. */
 struct flight {
-	struct ti_io *io;
+	struct ti_io *io; /* NULL: a worker's fdatasync() of `dev` */
 	struct flight *next_free;
 	unsigned tries;
-	uint64_t began_ns; /* of a worker's flush that is measured; 0: it is not */
-	bool syncing;	   /* a FUA write: its data is written, its fdatasync under way */
+	enum ti_device dev;
+	uint64_t began_ns; /* of an fdatasync() that is measured; 0: it is not */
 };
 
 struct uring {
@@ -72,19 +74,22 @@ struct uring {
 	size_t bytes; /* of this */
 
 	unsigned depth;
-	unsigned in_flight; /* flights in use */
+	unsigned in_flight; /* flights in use, of all kinds */
 	struct flight *free;
 	bool running; /* somebody is in run() */
 	bool audible; /* the eventfd rings for completions */
 	/* Set by run(), taken by wait(): entries are left in the submission ring. */
 	atomic_bool stalled;
 
-	struct ti_io_list waiting;	       /* no flight was free */
-	struct ti_io_list finished;	       /* result set, done() not yet called */
-	struct ti_io_list flushes[TI_DEVICES]; /* to be done inline */
+	struct ti_io_list waiting;  /* no flight was free */
+	struct ti_io_list finished; /* result set, done() not yet called */
+	/* Flushes, and FUA writes whose data is written: those for which an fdatasync() is still to
+	 * begin, and those that share the one that a worker carries out (empty: none does). */
+	struct ti_io_list unsynced[TI_DEVICES], syncing[TI_DEVICES];
+	struct flight sync[TI_DEVICES];
 	struct ti_flush_gauge gauge[TI_DEVICES];
 
-	struct flight flights[];
+	struct flight flights[]; /* depth of them */
 };
 
 static struct uring *uring(struct ti_queue *queue)
@@ -99,11 +104,35 @@ static void finish(struct uring *u, struct ti_io *io, int result)
 	ti_io_list_add(&u->finished, io);
 }
 
+/* All of them have @result.  io path */
+static void finish_all(struct uring *u, struct ti_io_list *list, int result)
+{
+	struct ti_io *io;
+
+	while ((io = ti_io_list_take(list)) != NULL)
+		finish(u, io, result);
+}
+
+/* A transfer has ended.  io path */
 static void put_flight(struct uring *u, struct flight *flight)
 {
 	flight->next_free = u->free;
 	u->free = flight;
 	u->in_flight--;
+}
+
+/* What the flight was for has @result.  io path */
+static void end_flight(struct uring *u, struct flight *flight, int result)
+{
+	struct ti_io *io = flight->io;
+
+	if (io != NULL) {
+		put_flight(u, flight);
+		finish(u, io, result);
+	} else {
+		u->in_flight--;
+		finish_all(u, &u->syncing[flight->dev], result);
+	}
 }
 
 /*
@@ -151,19 +180,16 @@ static void prepare(struct uring *u, struct flight *flight)
 
 	assert(sqe != NULL);
 	flight->began_ns = 0;
-	if (flight->syncing || io->op == TI_IO_FLUSH) {
+	if (io == NULL) {
 		/*
 		 * fdatasync is enough.  On a block device the kernel writes back dirty pages and
 		 * then always sends a cache flush, asked for data only or not, pages or not.  In a
 		 * file it leaves out times, but not what is needed to find the data: extents that
 		 * our writes allocated or converted are committed, and where nothing had to be
 		 * committed the file system still flushes the device's cache.
-		 *
-		 * Of two flushes of one file that overlap, the kernel tells only one about pages
-		 * that it failed to write back.  The engine has one under way for each device.
 		 */
-		io_uring_prep_fsync(sqe, (int)io->dev, IORING_FSYNC_DATASYNC);
-		if (!u->gauge[io->dev].never)
+		io_uring_prep_fsync(sqe, (int)flight->dev, IORING_FSYNC_DATASYNC);
+		if (!u->gauge[flight->dev].never)
 			flight->began_ns = ti_clock_now(&ti_clock_monotonic);
 	} else if (io->op == TI_IO_DISCARD) {
 		/*
@@ -202,27 +228,36 @@ static void prepare(struct uring *u, struct flight *flight)
 	io_uring_sqe_set_data(sqe, flight);
 }
 
-/* io path */
-static bool may_start(const struct uring *u, const struct ti_io *io)
-{
-	return u->in_flight < u->depth + (io->op == TI_IO_FLUSH ? FLUSH_RESERVE : 0);
-}
-
-/* Give the I/O a flight, if it may have one.  io path. */
+/* Give the I/O a flight, if there is one.  io path. */
 static bool start(struct uring *u, struct ti_io *io)
 {
-	struct flight *flight;
+	struct flight *flight = u->free;
 
-	if (!may_start(u, io))
+	if (flight == NULL)
 		return false;
-	flight = u->free;
 	u->free = flight->next_free;
 	u->in_flight++;
 	flight->io = io;
 	flight->tries = 0;
-	flight->syncing = false;
 	prepare(u, flight);
 	return true;
+}
+
+/* May an fdatasync() of the device begin, and does somebody want one?  io path. */
+static bool may_sync(const struct uring *u, unsigned dev)
+{
+	return !ti_io_list_empty(&u->unsynced[dev]) && ti_io_list_empty(&u->syncing[dev]);
+}
+
+/* Let a worker carry one out, for all who want it by now.  io path. */
+static void start_sync(struct uring *u, unsigned dev)
+{
+	struct flight *flight = &u->sync[dev];
+
+	ti_io_list_move(&u->syncing[dev], &u->unsynced[dev]);
+	u->in_flight++;
+	flight->tries = 0;
+	prepare(u, flight);
 }
 
 /* io path */
@@ -234,11 +269,9 @@ static void uring_submit(struct ti_queue *queue, struct ti_io *io)
 	io->progress = 0;
 	if (verdict <= 0)
 		finish(u, io, verdict);
-	else if (io->op == TI_IO_FLUSH && ti_flush_gauge_inline(&u->gauge[io->dev]))
-		ti_io_list_add(&u->flushes[io->dev], io);
-	else if (io->op == TI_IO_FLUSH && !start(u, io))
-		ti_io_list_add_front(&u->waiting, io);
-	else if (io->op != TI_IO_FLUSH && (!ti_io_list_empty(&u->waiting) || !start(u, io)))
+	else if (io->op == TI_IO_FLUSH)
+		ti_io_list_add(&u->unsynced[io->dev], io);
+	else if (!ti_io_list_empty(&u->waiting) || !start(u, io))
 		ti_io_list_add(&u->waiting, io);
 }
 
@@ -247,6 +280,10 @@ static void start_waiting(struct uring *u)
 {
 	while (!ti_io_list_empty(&u->waiting) && start(u, u->waiting.first))
 		ti_io_list_take(&u->waiting);
+	for (unsigned dev = 0; dev < TI_DEVICES; dev++) {
+		if (may_sync(u, dev) && !ti_flush_gauge_inline(&u->gauge[dev]))
+			start_sync(u, dev);
+	}
 }
 
 /*
@@ -263,8 +300,7 @@ static void take_back(struct uring *u, int err)
 		struct flight *flight =
 			(struct flight *)(uintptr_t)sq->sqes[i & sq->ring_mask].user_data;
 
-		finish(u, flight->io, err);
-		put_flight(u, flight);
+		end_flight(u, flight, err);
 	}
 	sq->sqe_head = head;
 	sq->sqe_tail = head;
@@ -297,8 +333,6 @@ static void flush_now(struct uring *u, enum ti_device dev)
 {
 	bool timed = ti_flush_gauge_measures(&u->gauge[dev]);
 	uint64_t began_ns = timed ? ti_clock_now(&ti_clock_monotonic) : 0;
-	struct ti_io_list *flushes = &u->flushes[dev];
-	struct ti_io *io;
 	int err;
 
 	do {
@@ -307,8 +341,7 @@ static void flush_now(struct uring *u, enum ti_device dev)
 	if (timed)
 		ti_flush_gauge_inline_took(&u->gauge[dev],
 					   ti_clock_now(&ti_clock_monotonic) - began_ns);
-	while ((io = ti_io_list_take(flushes)) != NULL)
-		finish(u, io, err);
+	finish_all(u, &u->unsynced[dev], err);
 }
 
 /* Is a FUA write, its data written, still to be made durable?  io path. */
@@ -317,42 +350,43 @@ static bool needs_sync(const struct uring *u, const struct ti_io *io)
 	return io->op == TI_IO_WRITE && io->fua && !u->host.queue.dev[io->dev].fua;
 }
 
+/*
+ * A transfer has moved @res bytes, perhaps fewer than it should: then the rest follows; none: the
+ * device ends before our range does, it has become shorter.  io path.
+ */
+static void transferred(struct uring *u, struct flight *flight, int res)
+{
+	struct ti_io *io = flight->io;
+
+	io->progress += (unsigned)res;
+	if (res == 0) {
+		end_flight(u, flight, -EIO);
+	} else if (io->progress < io->len) {
+		prepare(u, flight);
+	} else if (needs_sync(u, io)) {
+		put_flight(u, flight);
+		ti_io_list_add(&u->unsynced[io->dev], io);
+	} else {
+		end_flight(u, flight, 0);
+	}
+}
+
 /* A request has come back with @res.  io path. */
 static void complete(struct uring *u, struct flight *flight, int res)
 {
-	struct ti_io *io = flight->io;
-	bool transfers = (io->op == TI_IO_READ || io->op == TI_IO_WRITE) && !flight->syncing;
+	const struct ti_io *io = flight->io;
 
 	if (flight->began_ns != 0)
-		ti_flush_gauge_worker_took(&u->gauge[io->dev],
+		ti_flush_gauge_worker_took(&u->gauge[flight->dev],
 					   ti_clock_now(&ti_clock_monotonic) - flight->began_ns);
 	if ((res == -EAGAIN || res == -EINTR) && flight->tries < MAX_TRIES) {
 		flight->tries++;
 		prepare(u, flight);
-		return;
+	} else if (res >= 0 && io != NULL && io->op != TI_IO_DISCARD) {
+		transferred(u, flight, res);
+	} else {
+		end_flight(u, flight, res < 0 ? res : 0);
 	}
-	if (transfers && res == 0)
-		res = -EIO; /* the device ends before our range does: it has become shorter */
-	if (transfers && res > 0) {
-		io->progress += (unsigned)res;
-		if (io->progress < io->len) {
-			prepare(u, flight);
-			return;
-		}
-		if (needs_sync(u, io) && ti_flush_gauge_inline(&u->gauge[io->dev])) {
-			put_flight(u, flight);
-			ti_io_list_add(&u->flushes[io->dev], io);
-			return;
-		}
-		if (needs_sync(u, io)) {
-			flight->syncing = true;
-			flight->tries = 0;
-			prepare(u, flight);
-			return;
-		}
-	}
-	put_flight(u, flight);
-	finish(u, io, res < 0 ? res : 0);
 }
 
 /* io path */
@@ -388,10 +422,10 @@ static bool has_work(const struct uring *u)
 	if (!ti_io_list_empty(&u->finished) || io_uring_cq_ready(&u->ring) > 0 ||
 	    io_uring_sq_ready(&u->ring) > 0)
 		return true;
-	if (!ti_io_list_empty(&u->waiting) && may_start(u, u->waiting.first))
+	if (!ti_io_list_empty(&u->waiting) && u->free != NULL)
 		return true;
 	for (unsigned dev = 0; dev < TI_DEVICES; dev++) {
-		if (!ti_io_list_empty(&u->flushes[dev]))
+		if (may_sync(u, dev))
 			return true;
 	}
 	return false;
@@ -412,7 +446,7 @@ static unsigned uring_run(struct ti_queue *queue)
 		start_waiting(u);
 		stalled = !enter(u);
 		for (unsigned dev = 0; dev < TI_DEVICES; dev++) {
-			if (!ti_io_list_empty(&u->flushes[dev]))
+			if (may_sync(u, dev) && ti_flush_gauge_inline(&u->gauge[dev]))
 				flush_now(u, (enum ti_device)dev);
 		}
 		reap(u);
@@ -543,11 +577,13 @@ static void init_lists(struct uring *u)
 	ti_io_list_init(&u->waiting);
 	ti_io_list_init(&u->finished);
 	for (unsigned dev = 0; dev < TI_DEVICES; dev++) {
-		ti_io_list_init(&u->flushes[dev]);
+		ti_io_list_init(&u->unsynced[dev]);
+		ti_io_list_init(&u->syncing[dev]);
+		u->sync[dev].dev = (enum ti_device)dev;
 		ti_flush_gauge_init(&u->gauge[dev], u->host.queue.dev[dev].has_volatile_cache,
 				    &ti_clock_monotonic);
 	}
-	for (unsigned i = 0; i < u->depth + FLUSH_RESERVE; i++) {
+	for (unsigned i = 0; i < u->depth; i++) {
 		u->flights[i].next_free = u->free;
 		u->free = &u->flights[i];
 	}
@@ -556,8 +592,7 @@ static void init_lists(struct uring *u)
 int ti_uring_open(const struct ti_host_device dev[TI_DEVICES], unsigned depth,
 		  struct ti_queue **queue, const char **refused)
 {
-	unsigned flights = depth + FLUSH_RESERVE;
-	size_t bytes = sizeof(struct uring) + flights * sizeof(struct flight);
+	size_t bytes = sizeof(struct uring) + depth * sizeof(struct flight);
 	bool locked = true;
 	struct uring *u = ti_memory_get(bytes, &locked);
 	int err;
@@ -577,7 +612,7 @@ int ti_uring_open(const struct ti_host_device dev[TI_DEVICES], unsigned depth,
 	if (err)
 		goto put_memory;
 	*refused = "io_uring_setup";
-	err = io_uring_queue_init(flights, &u->ring, 0);
+	err = io_uring_queue_init(depth + TI_DEVICES, &u->ring, 0);
 	if (err)
 		goto destroy_waiter;
 	err = prepare_ring(u, refused);

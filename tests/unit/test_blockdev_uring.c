@@ -472,6 +472,62 @@ static void slow_inline_flushes_are_given_to_workers(void **state)
 	testio_memory_end(&memory);
 }
 
+/* ---- one flush of a device at a time ---- */
+
+int __real_io_uring_submit(struct io_uring *ring);
+int __wrap_io_uring_submit(struct io_uring *ring);
+
+/* While it is not NULL, and has not come back, another flush of META that is handed in is one too
+ * many. */
+static const struct counted_io *first_flush;
+static unsigned handed_in, too_many;
+
+int __wrap_io_uring_submit(struct io_uring *ring)
+{
+	const struct io_uring_sq *sq = &ring->sq;
+
+	for (unsigned i = *sq->khead; first_flush != NULL && i != sq->sqe_tail; i++) {
+		const struct io_uring_sqe *sqe = &sq->sqes[i & sq->ring_mask];
+
+		if (sqe->opcode != IORING_OP_FSYNC || sqe->fd != TI_META)
+			continue;
+		too_many += handed_in > 0 && first_flush->completions == 0;
+		handed_in++;
+	}
+	return __real_io_uring_submit(ring);
+}
+
+/* A later one's success must not be seen before an earlier one's failure.  Those that are handed in
+ * together share a call, those that come while it is made share the next. */
+static void flushes_of_one_device_are_never_under_way_together(void **state)
+{
+	struct ti_queue *q = testio_open(*state, &use_uring);
+	char *buf = testio_buffer(BLOCK, 0);
+	struct counted_io c[5];
+
+	first_flush = &c[0];
+	handed_in = too_many = 0;
+	for (unsigned i = 0; i < 5; i++)
+		counted_io_set(&c[i], TI_IO_FLUSH, i == 4 ? TI_DATA : TI_META, 0, NULL, 0);
+	/* A FUA write to a file is a write and a flush. */
+	counted_io_set(&c[3], TI_IO_WRITE, TI_META, 0, buf, BLOCK);
+	c[3].io.fua = true;
+	ti_queue_submit(q, &c[0].io);
+	ti_queue_submit(q, &c[1].io);
+	(void)ti_queue_run(q);
+	for (unsigned i = 2; i < 5; i++)
+		ti_queue_submit(q, &c[i].io);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(counted_io_finish(q, &c[i]), 0);
+		assert_int_equal(c[i].completions, 1);
+	}
+	first_flush = NULL;
+	assert_int_equal(too_many, 0);
+	assert_in_range(handed_in, 2, 3);
+	ti_pair_close(q);
+	free(buf);
+}
+
 /* ---- */
 
 static bool have_io_uring(void)
@@ -518,6 +574,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(idle_run_makes_no_system_call),
 		cmocka_unit_test(failed_inline_flush_is_reported),
 		cmocka_unit_test(slow_inline_flushes_are_given_to_workers),
+		cmocka_unit_test(flushes_of_one_device_are_never_under_way_together),
 	};
 	int failed;
 
