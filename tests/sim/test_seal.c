@@ -269,6 +269,28 @@ static void inspected_superblock_is_the_one_whose_mac_is_right(void **state)
 	sim_sealed_drop(&w);
 }
 
+static void scan_looks_at_the_macs_of_all_sections(void **state)
+{
+	struct sim_sealed w = sim_sealed_make(NULL, false);
+	struct ti_queue *q = sim_as_queue(w.l->sim);
+	struct ti_journal_summary s;
+	struct ti_seal *seal;
+
+	(void)state;
+	for (unsigned wrong = 0; wrong < 3; wrong++) {
+		sim_journal_bytes(w.l, 2)[0] ^= wrong == 1; /* a sector number; it stays so */
+		w.mac_key->bytes[0] ^= wrong == 2;
+		seal = sim_sealed_seal(&w);
+		assert_int_equal(
+			ti_journal_scan_sealed(q, &w.l->geo, seal, &s, &(struct ti_error){ 0 }), 0);
+		ti_seal_close(seal);
+		assert_int_equal(s.state, TI_JOURNAL_EMPTY);
+		assert_int_equal(s.bad_macs, wrong == 0 ? 0 : wrong == 1 ? 1 : SECTIONS);
+		assert_int_equal(s.first_bad_mac, wrong == 0 ? UINT32_MAX : wrong == 1 ? 2 : 0);
+	}
+	sim_sealed_drop(&w);
+}
+
 /* As the kernel does with a keyed journal_mac: whoever asks, the option or the superblock. */
 static void recalculation_is_refused_without_a_salt(void **state)
 {
@@ -374,6 +396,7 @@ int main(void)
 		cmocka_unit_test(mode_direct_replays_and_erases),
 		cmocka_unit_test(tampering_is_refused),
 		cmocka_unit_test(inspected_superblock_is_the_one_whose_mac_is_right),
+		cmocka_unit_test(scan_looks_at_the_macs_of_all_sections),
 		cmocka_unit_test(recalculation_is_refused_without_a_salt),
 		cmocka_unit_test(flag_of_a_dirty_bitmap_gets_around_no_key),
 		cmocka_unit_test(dirty_bitmap_and_encrypted_journal_are_refused),
