@@ -25,10 +25,9 @@
 /* One command to the data device: so that it ends before anybody's patience does. */
 #define DISCARD_SECTORS (1U << 21)
 
-/* As many sectors from the slot's first on as the tags of one pin. */
-static uint32_t pin_sectors(const struct ti_slot *slot, uint64_t left)
+/* As many sectors as have their tags in one pin; at most @left. */
+static uint32_t pin_sectors(const struct ti_lun *lun, uint64_t left)
 {
-	const struct ti_lun *lun = slot->lun;
 	uint32_t unit = lun->io_align / lun->geo.block_size;
 	uint32_t blocks = (uint32_t)(ti_tag_cache_max_span() / lun->geo.tag_size);
 	uint32_t sectors;
@@ -102,7 +101,7 @@ void ti_discard_begin(struct ti_slot *slot)
 	uint64_t left = sectors_left(slot);
 
 	if (ti_slot_pass(slot) == TI_PASS_FORGET)
-		slot->sectors = pin_sectors(slot, left);
+		slot->sectors = pin_sectors(slot->lun, left);
 	else
 		slot->sectors = left < DISCARD_SECTORS ? (uint32_t)left : DISCARD_SECTORS;
 	if (policy->begin_discard != NULL)
@@ -132,6 +131,13 @@ void ti_discard_settle(struct ti_slot *slot)
 
 /* So many parts are looked at for one request. */
 #define LOOK_PARTS 16U
+
+uint64_t ti_extent_reach(const struct ti_lun *lun, uint64_t sectors)
+{
+	uint64_t most = (uint64_t)LOOK_PARTS * pin_sectors(lun, UINT64_MAX);
+
+	return sectors < most ? sectors : most;
+}
 
 /* How many of the part's blocks from the @n-th on are alike? */
 static uint32_t alike(const struct ti_slot *slot, uint32_t n, bool *is_discarded)
@@ -204,7 +210,7 @@ void ti_extent_begin(struct ti_slot *slot)
 		slot->req->extent.sectors = 0;
 		slot->located = 0;
 	}
-	slot->sectors = pin_sectors(slot, sectors_left(slot));
+	slot->sectors = pin_sectors(slot->lun, sectors_left(slot));
 	slot->step = looked;
 	slot->pending = 1;
 	ti_part_pin(slot, false);

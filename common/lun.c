@@ -259,6 +259,7 @@ static void granted(struct ti_range *range)
 static void start(struct ti_lun *lun, struct ti_request *req)
 {
 	struct ti_slot *slot = STAILQ_FIRST(&lun->free);
+	uint64_t sectors = req->sectors;
 
 	STAILQ_REMOVE_HEAD(&lun->free, link);
 	lun->slots_busy++;
@@ -272,8 +273,11 @@ static void start(struct ti_lun *lun, struct ti_request *req)
 		flush(slot);
 		return;
 	}
+	/* It may be asked for all of the LUN, but must not keep all writers waiting. */
+	if (req->op == TI_REQ_EXTENT)
+		sectors = ti_extent_reach(lun, sectors);
 	slot->range.first = req->sector;
-	slot->range.end = req->sector + req->sectors;
+	slot->range.end = req->sector + sectors;
 	slot->range.exclusive = ti_ops[req->op].writes;
 	slot->range.granted = granted;
 	slot->range_held = true;

@@ -289,6 +289,8 @@ void ti_discard_begin(struct ti_slot *slot);
 void ti_discard_part(struct ti_slot *slot);
 /** Between a discard's passes, if the filler is to be on the medium first. */
 void ti_discard_settle(struct ti_slot *slot);
+/** How many of the @sectors of a TI_REQ_EXTENT are looked at, at most. */
+uint64_t ti_extent_reach(const struct ti_lun *lun, uint64_t sectors);
 /** Begin to look at the part that starts at slot->sector. */
 void ti_extent_begin(struct ti_slot *slot);
 

@@ -422,6 +422,37 @@ static void blocks_that_are_not_recalculated_yet_are_not_called_discarded(void *
 	sim_lun_free(l);
 }
 
+/* Whoever looks from the LUN's beginning to its end neither waits for all writes nor stops them. */
+static void look_at_the_whole_lun_waits_for_no_write_behind_its_reach(void **state)
+{
+	/* Of 257 blocks the tags fill a pin. */
+	struct sim_lun *l = sim_lun_new(&(struct sim_lun_options){ .shape.tag_size = 255,
+								   .blocks = 6000,
+								   .meta_bytes = 4U << 20,
+								   .lun.allow_discards = true });
+	struct sim_req *w, *r;
+
+	(void)state;
+	sim_hold(l->sim, true);
+	w = sim_write(l, 5000, 1, 1);
+	r = sim_submit(l, sim_prepare(l, TI_REQ_EXTENT, 0, 6000, 0));
+	for (sim_go(l); !r->back; sim_go(l))
+		assert_true(sim_complete_one(l->sim, TI_META, TI_IO_READ));
+	assert_false(w->back);
+	assert_int_equal(r->req.result.err, 0);
+	assert_int_equal(r->req.extent.sectors, 16 * 257);
+	/* What it does look at is held. */
+	w = sim_write(l, 4111, 1, 1);
+	r = sim_submit(l, sim_prepare(l, TI_REQ_EXTENT, 0, 6000, 0));
+	sim_go(l);
+	while (sim_complete_one(l->sim, TI_META, TI_IO_READ))
+		sim_go(l);
+	assert_false(r->back);
+	sim_finish(l);
+	assert_int_equal(w->order + 1, r->order);
+	sim_lun_free(l);
+}
+
 /* --- mode journal --- */
 
 /* Does a section on the medium name the block, whatever replay would make of it? */
@@ -673,6 +704,7 @@ int main(void)
 			discarded_blocks_of_clean_regions_are_no_mismatch_for_recalculation),
 		cmocka_unit_test(recalculated_block_is_not_discarded_any_more),
 		cmocka_unit_test(scrub_takes_discarded_blocks_for_good),
+		cmocka_unit_test(look_at_the_whole_lun_waits_for_no_write_behind_its_reach),
 		cmocka_unit_test(extents_tell_what_is_discarded),
 		cmocka_unit_test(blocks_that_are_not_recalculated_yet_are_not_called_discarded),
 		cmocka_unit_test(filler_is_on_the_medium_before_the_device_forgets),
