@@ -537,6 +537,55 @@ static void flush_joins_no_round_that_began_before_the_device_forgot(void **stat
 	sim_lun_free(l);
 }
 
+/* While I/O is held, all of the metadata device's, and the data device's of one kind. */
+static void let_meta_and(struct sim_lun *l, enum ti_io_op op)
+{
+	sim_go(l);
+	while (sim_complete_one(l->sim, TI_META, TI_IO_READ) ||
+	       sim_complete_one(l->sim, TI_META, TI_IO_WRITE) ||
+	       sim_complete_one(l->sim, TI_META, TI_IO_FLUSH) ||
+	       sim_complete_one(l->sim, TI_DATA, op))
+		sim_go(l);
+}
+
+/* The next discard's flush of the data device, which comes before its filler counts, is under way,
+ * and would cover the one before; but it has not done so. */
+static void flush_covers_a_discard_though_anothers_flush_is_under_way(void **state)
+{
+	struct sim_lun *l = open_in(TI_MODE_JOURNAL);
+	struct sim_req *discard, *flush;
+
+	(void)state;
+	sim_hold(l->sim, true);
+	discard = sim_discard(l, 10, 4);
+	let_meta_and(l, TI_IO_DISCARD);
+	assert_true(discard->back);
+	discard = sim_discard(l, 6, 4);
+	let_meta_and(l, TI_IO_DISCARD);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_FLUSH), 1);
+	flush = sim_flush(l);
+	sim_go(l);
+	assert_false(flush->back);
+	/* The second one completes while the commit's flush, which does not cover it, is under way.
+	 */
+	assert_true(sim_complete_one(l->sim, TI_DATA, TI_IO_FLUSH));
+	let_meta_and(l, TI_IO_DISCARD);
+	assert_true(discard->back);
+	assert_false(flush->back);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_FLUSH), 1);
+	sim_let(l, TI_DATA, TI_IO_FLUSH);
+	assert_true(flush->back);
+	sim_discard(l, 2, 4);
+	let_meta_and(l, TI_IO_DISCARD);
+	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_FLUSH), 1);
+	flush = sim_flush(l);
+	sim_go(l);
+	assert_false(flush->back);
+	sim_ok(l, flush);
+	assert_true(sim_has_data(l, sim_durable(l->sim, TI_DATA), 6, SIM_DISCARDED));
+	sim_lun_free(l);
+}
+
 static void filler_that_cannot_be_flushed_fails_the_discard(void **state)
 {
 	struct sim_lun *l = open_in(TI_MODE_JOURNAL);
@@ -719,6 +768,7 @@ int main(void)
 		cmocka_unit_test(flush_during_a_commit_covers_an_earlier_discard),
 		cmocka_unit_test(filler_waits_for_a_round_that_began_after_it),
 		cmocka_unit_test(flush_joins_no_round_that_began_before_the_device_forgot),
+		cmocka_unit_test(flush_covers_a_discard_though_anothers_flush_is_under_way),
 	};
 
 	return cmocka_run_group_tests_name("discard", tests, NULL, NULL);

@@ -494,6 +494,48 @@ static void commit_that_wraps_is_two_writes_with_two_numbers(void **state)
 	sim_lun_free(l);
 }
 
+/* Whichever half, and whichever completes first: none of it counts, and all of it is written again.
+ */
+static void commit_that_wraps_has_failed_if_one_half_has(void **state)
+{
+	(void)state;
+	for (unsigned way = 0; way < 4; way++) {
+		struct sim_lun *l = flushed(3, 50);
+		uint64_t half[2] = { l->geo.journal_offset + 2 * ti_journal_section_bytes(&l->geo),
+				     l->geo.journal_offset };
+		struct sim_req *flush;
+
+		sim_ok(l, sim_write(l, 0, 16, 1));
+		sim_ok(l, sim_flush(l));
+		while (sim_under_way(l->sim) > 0)
+			sim_go(l);
+		sim_fail(l, TI_META, TI_IO_WRITE, half[way & 1], 1);
+		sim_hold(l->sim, true);
+		sim_write(l, 100, 16, 2);
+		flush = sim_flush(l);
+		sim_go(l);
+		assert_true(sim_complete_at(l->sim, TI_META, TI_IO_WRITE, half[way >> 1]));
+		assert_true(sim_complete_at(l->sim, TI_META, TI_IO_WRITE, half[!(way >> 1)]));
+		sim_go(l);
+		assert_true(flush->back);
+		assert_int_equal(flush->req.result.err, -EIO);
+		flush = sim_flush(l);
+		sim_go(l);
+		for (unsigned i = 0; !flush->back; i++) {
+			assert_true(i < 10);
+			sim_complete_at(l->sim, TI_META, TI_IO_WRITE, half[0]);
+			sim_complete_at(l->sim, TI_META, TI_IO_WRITE, half[1]);
+			sim_complete_one(l->sim, TI_META, TI_IO_FLUSH);
+			sim_go(l);
+		}
+		assert_int_equal(flush->req.result.err, 0);
+		sim_lun_cut(l);
+		sim_reads(l, 0, 16, 1);
+		sim_reads(l, 100, 16, 2);
+		sim_lun_free(l);
+	}
+}
+
 static void flush_does_not_join_a_commit_that_has_failed_already(void **state)
 {
 	struct sim_lun *l = flushed(3, 50);
@@ -713,6 +755,7 @@ int main(void)
 		cmocka_unit_test(flush_joins_no_commit_that_does_not_cover_the_past),
 		cmocka_unit_test(many_laps_with_cuts_keep_everything_flushed),
 		cmocka_unit_test(fua_commit_does_not_stand_for_a_flush_of_the_past_under_way),
+		cmocka_unit_test(commit_that_wraps_has_failed_if_one_half_has),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
