@@ -656,6 +656,52 @@ static void entry_that_a_replay_has_left_does_not_come_back(void **state)
 	sim_lun_free(l);
 }
 
+/* One block of the range, at either end, is in the journal, committed or not; the range has fewer
+ * or more blocks than there are entries, which are looked for differently. */
+static void range_is_cleared_from_its_first_block_to_its_last(void **state)
+{
+	(void)state;
+	for (unsigned way = 0; way < 8; way++) {
+		bool committed = way & 1;
+		uint32_t count = way & 2 ? 4 : 14;
+		uint32_t block = way & 4 ? 10 : 10 + count - 1;
+		struct sim_lun *l = open_in(TI_MODE_JOURNAL);
+
+		if (committed) {
+			sim_ok(l, sim_write_fua(l, block, 1, 1));
+			sim_lun_cut(l); /* replayed: it is in its place, and on the medium still */
+			assert_true(is_named(l, block));
+		} else {
+			sim_ok(l, sim_write(l, block, 1, 1));
+		}
+		sim_ok(l, sim_discard(l, 10, count));
+		sim_ok(l, sim_flush(l));
+		assert_false(is_named(l, block));
+		sim_lun_cut(l);
+		sim_reads(l, 10, count, SIM_DISCARDED);
+		sim_lun_free(l);
+	}
+}
+
+/* The ring begins with its last section, which has the blocks, and goes on with its first. */
+static void entry_is_found_though_the_ring_begins_behind_it(void **state)
+{
+	struct sim_lun *l = open_in(TI_MODE_JOURNAL);
+
+	(void)state;
+	for (uint32_t n = 0; n < 3; n++)
+		sim_ok(l, sim_write_fua(l, 100 + 8 * n, 8, 1));
+	sim_ok(l, sim_write(l, 10, 8, 1));
+	sim_ok(l, sim_write(l, 200, 1, 1)); /* no room: the first three are written out */
+	sim_ok(l, sim_discard(l, 0, 40));
+	sim_ok(l, sim_flush(l));
+	assert_false(is_named(l, 10));
+	sim_lun_cut(l);
+	sim_reads(l, 0, 40, SIM_DISCARDED);
+	sim_reads(l, 100, 24, 1);
+	sim_lun_free(l);
+}
+
 static void discard_of_what_the_journal_does_not_hold_writes_no_journal(void **state)
 {
 	struct sim_lun *l = open_in(TI_MODE_JOURNAL);
@@ -769,6 +815,8 @@ int main(void)
 		cmocka_unit_test(filler_waits_for_a_round_that_began_after_it),
 		cmocka_unit_test(flush_joins_no_round_that_began_before_the_device_forgot),
 		cmocka_unit_test(flush_covers_a_discard_though_anothers_flush_is_under_way),
+		cmocka_unit_test(range_is_cleared_from_its_first_block_to_its_last),
+		cmocka_unit_test(entry_is_found_though_the_ring_begins_behind_it),
 	};
 
 	return cmocka_run_group_tests_name("discard", tests, NULL, NULL);

@@ -59,6 +59,25 @@ static void neighbouring_blocks_go_to_the_data_device_in_one_write(void **state)
 	sim_lun_free(l);
 }
 
+/* In neighbouring entries, forwards, backwards, and twice the same distance apart. */
+static void blocks_with_a_gap_go_to_their_own_places(void **state)
+{
+	static const uint32_t block[] = { 5, 7, 6, 9, 8, 11, 13, 14 };
+	struct sim_lun *l = sim_journal_new(2, 50);
+
+	(void)state;
+	for (unsigned n = 0; n < SIM_SECTION_ENTRIES; n++)
+		sim_ok(l, sim_write(l, block[n], 1, 1));
+	quiet(l);
+	assert_true(sim_started(l, TI_DATA, TI_IO_WRITE) > 0);
+	for (unsigned n = 0; n < SIM_SECTION_ENTRIES; n++)
+		is_in_place(l, block[n], 1);
+	for (uint32_t n = 0; n < 20; n++)
+		assert_true(sim_has_data(l, sim_durable(l->sim, TI_DATA), n,
+					 n >= 5 && n <= 14 && n != 10 && n != 12));
+	sim_lun_free(l);
+}
+
 static void older_entries_of_a_block_are_not_written_out(void **state)
 {
 	struct sim_lun *l = sim_journal_new(8, 99);
@@ -402,6 +421,7 @@ int main(void)
 		cmocka_unit_test(close_cut_at_any_io_loses_nothing),
 		cmocka_unit_test(close_with_a_failing_data_device_keeps_the_journal),
 		cmocka_unit_test(sections_are_not_freed_by_a_round_that_began_before),
+		cmocka_unit_test(blocks_with_a_gap_go_to_their_own_places),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
