@@ -16,6 +16,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -208,6 +209,16 @@ static bool is_target(const struct target *target, const struct stat *st)
 	return st->st_dev == target->st->st_dev && st->st_ino == target->st->st_ino;
 }
 
+/* Can the descriptor read or write?  One with O_PATH stands for a name only, and keeps nobody out.
+ * The mode of the link says so. */
+static bool is_of_use(int dir, const char *name)
+{
+	struct stat link;
+
+	return fstatat(dir, name, &link, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       (link.st_mode & (S_IRUSR | S_IWUSR)) != 0;
+}
+
 /* Has the process the target open?  1, 0, or negative errno when that cannot be seen. */
 static int has_open(const char *pid, const struct target *target)
 {
@@ -223,7 +234,7 @@ static int has_open(const char *pid, const struct target *target)
 		return errno == ENOENT ? 0 : -errno;
 	while (!found && (entry = readdir(dir)) != NULL) {
 		if (entry->d_name[0] != '.' && fstatat(dirfd(dir), entry->d_name, &st, 0) == 0)
-			found = is_target(target, &st);
+			found = is_target(target, &st) && is_of_use(dirfd(dir), entry->d_name);
 	}
 	(void)closedir(dir);
 	return found;

@@ -12,6 +12,9 @@
  * or mounted meanwhile, and the runner's main thread has more to do.  A holder that shows only when
  * the device is claimed, such as another process, is found by open().  No key is used on a metadata
  * device that its profile does not name.  What somebody may not look at himself he is not told.
+ *
+ * Whoever asks may exchange what a path leads to while it is looked at.  So paths are looked up
+ * once, as a user without rights would, and what they led to then is what is checked.
  */
 #ifndef TI_CHECK_PAIR_H
 #define TI_CHECK_PAIR_H
@@ -23,15 +26,10 @@
 
 /**
  * Would the LUN of @config open?  Says no, naming the holder, while it is open.  Blocks.
- * Returns 0, or what ti_pair_open() or ti_lun_open() said; @error has the sentence.
+ * Returns 0, or what ti_pair_open() or ti_lun_open() said; @error has the sentence.  *@secret: that
+ * is not for everybody, since a user without any rights cannot see whether the devices' paths
+ * exist.  The runner's main thread, whose rights on file systems it lays down for a moment.
  */
-int ti_check_pair(const struct ti_config *config, struct ti_error *error);
-
-/**
- * May everybody be told why ti_check_pair() has failed: can a user without any rights see whether
- * the devices' paths exist?  The runner's main thread, whose rights on file systems it lays down
- * for a moment.
- */
-bool ti_check_may_be_told(const struct ti_config *config);
+int ti_check_pair(const struct ti_config *config, bool *secret, struct ti_error *error);
 
 #endif

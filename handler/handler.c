@@ -52,10 +52,8 @@ static bool check_config(const char *cfgstring, char **reason)
 	bool secret = false;
 	int err = ti_config_parse(cfgstring, &config, &error);
 
-	if (!err) {
-		err = ti_check_pair(&config, &error);
-		secret = err && !ti_check_may_be_told(&config);
-	}
+	if (!err)
+		err = ti_check_pair(&config, &secret, &error);
 	if (err) {
 		/* The runner cuts what it logs itself. */
 		ti_say(NULL, TI_LOG_WARN, "refused: %s", error.text);

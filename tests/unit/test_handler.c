@@ -5,6 +5,7 @@
  * and what is said when they refuse.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@
 #include "config.h"
 #include "fake_tcmu.h"
 #include "file_pair.h"
+#include "pair.h"
 #include "say.h"
 #include "superblock.h"
 
@@ -145,12 +147,82 @@ static void check_config_does_not_tell_what_lies_in_private_places(void **state)
 	assert_int_equal(chmod(pair.dir, 0755), 0);
 }
 
+int __real_ti_pair_open(const struct ti_pair_options *options, const struct ti_log *log,
+			struct ti_queue **queue, struct ti_error *error);
+int __wrap_ti_pair_open(const struct ti_pair_options *options, const struct ti_log *log,
+			struct ti_queue **queue, struct ti_error *error);
+
+static char link_path[100], open_path[100], private_path[110]; /* "": nobody exchanges anything */
+
+static void lead_to(const char *path)
+{
+	unlink(link_path);
+	assert_int_equal(symlink(path, link_path), 0);
+}
+
+/* The link leads elsewhere from before the pair is looked at until it has been. */
+int __wrap_ti_pair_open(const struct ti_pair_options *options, const struct ti_log *log,
+			struct ti_queue **queue, struct ti_error *error)
+{
+	int err;
+
+	if (*link_path)
+		lead_to(private_path);
+	err = __real_ti_pair_open(options, log, queue, error);
+	if (*link_path)
+		lead_to(open_path);
+	return err;
+}
+
+/* What is said is about what everybody may see, whether there is something else or not. */
+static void check_config_is_not_led_to_private_places_meanwhile(void **state)
+{
+	char s[300], dir[80], *reason[2] = { NULL, NULL };
+	int fd;
+
+	(void)state;
+	snprintf(dir, sizeof(dir), "%s/private", pair.dir);
+	snprintf(open_path, sizeof(open_path), "%s/open", pair.dir);
+	snprintf(private_path, sizeof(private_path), "%s/there", dir);
+	snprintf(link_path, sizeof(link_path), "%s/link", pair.dir);
+	snprintf(s, sizeof(s), "integrity/%s;meta=%s", pair.data, link_path);
+	assert_int_equal(chmod(pair.dir, 0755), 0);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	for (unsigned opened = 0; opened < 2; opened++) {
+		if (opened) {
+			fd = open(open_path, O_CREAT | O_RDWR, 0644);
+			assert_true(fd >= 0);
+			close(fd);
+		}
+		for (unsigned there = 0; there < 2; there++) {
+			if (there) {
+				fd = open(private_path, O_CREAT | O_RDWR, 0600);
+				assert_true(fd >= 0);
+				close(fd);
+			}
+			lead_to(open_path);
+			assert_false(handler->check_config(s, &reason[there]));
+			unlink(private_path);
+		}
+		assert_string_equal(reason[0], reason[1]);
+		assert_non_null(strstr(reason[0], opened ? "is empty" : "does not exist"));
+		assert_non_null(strstr(reason[0], link_path));
+		free(reason[0]);
+		free(reason[1]);
+	}
+	unlink(link_path);
+	unlink(open_path);
+	rmdir(dir);
+	*link_path = '\0';
+}
+
 /* A profile's key is not tried on whatever somebody names. */
 static void check_config_loads_no_key_for_another_metadata_device(void **state)
 {
 	const struct ti_config_paths paths = { .profiles = pair.dir };
 	struct ti_error error = { 0 };
 	struct ti_config config;
+	bool secret;
 	char path[100], s[200];
 	FILE *f;
 
@@ -163,11 +235,11 @@ static void check_config_loads_no_key_for_another_metadata_device(void **state)
 	fclose(f);
 	if (ti_config_parse_at(&paths, "integrity/profile=p", &config, NULL, &error))
 		fail_msg("%s", error.text);
-	assert_int_equal(ti_check_pair(&config, &error), -ENOKEY); /* there is none */
+	assert_int_equal(ti_check_pair(&config, &secret, &error), -ENOKEY); /* there is none */
 	snprintf(s, sizeof(s), "integrity/profile=p;meta=%s", pair.meta);
 	assert_int_equal(ti_config_parse_at(&paths, s, &config, NULL, &error), 0);
 	error.err = 0;
-	assert_int_equal(ti_check_pair(&config, &error), 0);
+	assert_int_equal(ti_check_pair(&config, &secret, &error), 0);
 	unlink(path);
 }
 
@@ -177,6 +249,7 @@ static void check_config_lets_a_keyed_dirty_bitmap_pass_in_mode_bitmap(void **st
 	const struct ti_config_paths paths = { .profiles = pair.dir };
 	struct ti_error error = { 0 };
 	struct ti_config config;
+	bool secret;
 	char profile[100], key[100];
 	FILE *f;
 
@@ -203,7 +276,7 @@ static void check_config_lets_a_keyed_dirty_bitmap_pass_in_mode_bitmap(void **st
 							   : "integrity/profile=p",
 						    &config, NULL, &error),
 				 0);
-		assert_int_equal(ti_check_pair(&config, &error), bitmap ? 0 : -EOPNOTSUPP);
+		assert_int_equal(ti_check_pair(&config, &secret, &error), bitmap ? 0 : -EOPNOTSUPP);
 		error.err = 0;
 	}
 	unlink(profile);
@@ -447,6 +520,7 @@ int main(void)
 		cmocka_unit_test(another_version_of_the_runner_is_refused),
 		TEST(check_config_finds_what_open_would),
 		TEST(check_config_does_not_tell_what_lies_in_private_places),
+		TEST(check_config_is_not_led_to_private_places_meanwhile),
 		TEST(check_config_loads_no_key_for_another_metadata_device),
 		TEST(check_config_lets_a_keyed_dirty_bitmap_pass_in_mode_bitmap),
 		TEST(reasons_are_utf8),
