@@ -83,6 +83,26 @@ class Guide(CliTest):
                     part = re.sub(r"^(tag mismatch on) (read|scrub)$", r"\1", part)
                     self.assertIn(part, text)
 
+    def test_all_messages_are_in_the_guide(self) -> None:
+        """Each that is a warning or an error, by its beginning."""
+        known = [part.strip() for row in table("What messages mean") for message in re.findall(r"`([^`]+)`", row[0])
+                 for part in message.split("...") if len(part.strip()) >= 10]
+        found = 0
+        for path in sorted(path for room in ("common", "handler") for path in (SOURCE / room).glob("*.c")):
+            text = re.sub(r'"\s*(?:PRI\w+\s*)?"', "", path.read_text())
+            for level, message in re.findall(r'TI_LOG_(WARN|ERR)\b[^"]{0,40}"([^"]+)"', text):
+                # A sentence of others', or the line itself.
+                if message == "refused: %s" or message.startswith("%s"):
+                    continue
+                found += 1
+                # A word may be put in.
+                message = re.sub(r"^tag mismatch on %s", "tag mismatch on read", message)
+                message = re.sub(r"^io_flusher=%s", "io_flusher=no", message)
+                message = re.sub(r"op=%s device=%s", "op=", message)
+                with self.subTest(level=level, file=path.name, message=message):
+                    self.assertTrue(any(part in message for part in known))
+        self.assertGreaterEqual(found, 40)
+
     def test_pictures_are_those_that_the_script_draws(self) -> None:
         """Every byte."""
         subprocess.run([sys.executable, "-B", str(PICTURES / "make"), str(self.dir)], check=True)

@@ -109,6 +109,15 @@ class SameEverywhere(unittest.TestCase):
             for line in run(verb, "--help").out.splitlines():
                 self.assertLessEqual(len(line), 100, line)
 
+    def test_names_on_dbus(self) -> None:
+        """The manual page has those of the interface, and no others."""
+        interface = (SOURCE / "handler" / "dbus" / "org.tcmu_integrity1.xml").read_text()
+        section = man_section("d-bus")
+        for name in re.findall(r'<(?:method|signal) name="(\w+)"', interface):
+            self.assertRegex(section.split("```")[0], rf"\b{name}\b")
+        self.assertEqual(sorted(section.split("```")[1].split()),
+                         sorted(re.findall(r'<property name="(\w+)"', interface)))
+
     def test_page_renders(self) -> None:
         """scdoc takes the page."""
         with (SOURCE / "docs" / "tcmu-integrity.8.scd").open() as page:
