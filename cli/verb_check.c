@@ -27,6 +27,7 @@ struct options {
 	const char *meta;
 	const char *data;
 	struct keyed_options keyed;
+	uint64_t tag_size;
 	uint64_t start_sector;
 	uint64_t max_ranges;
 	bool json;
@@ -43,6 +44,8 @@ static const struct syntax_option option_rows[] = {
 	  "the digest that the pair was formatted with", "crc32c" },
 	KEY_ROWS("integrity", struct options, keyed.integrity_key),
 	JOURNAL_KEY_ROWS(struct options, keyed),
+	{ "tag-size", 0, "BYTES", SYNTAX_NUMBER, offsetof(struct options, tag_size), 1,
+	  TI_MAX_TAG_SIZE, "as the pair was formatted", "what META says" },
 	{ "start", 0, "SECTORS", SYNTAX_NUMBER, offsetof(struct options, start_sector), 0,
 	  INT64_MAX / TI_SECTOR_BYTES, "sector of META where the superblock is", "0" },
 	{ "max-ranges", 0, "N", SYNTAX_NUMBER, offsetof(struct options, max_ranges), 0, RANGES_MAX,
@@ -94,6 +97,9 @@ static int open_pair(const struct options *options, const struct keyed *keyed,
 	if (!err)
 		err = ti_inspect_seal(*queue, options->start_sector, sb, *seal, error);
 	if (!err)
+		err = ti_seal_check_tag_size(*seal, sb, keyed->hash, (uint32_t)options->tag_size,
+					     (*queue)->dev[TI_META].name, error);
+	if (!err)
 		err = ti_inspect_geometry(*queue, sb, options->start_sector, geo, error);
 	if (!err)
 		err = ti_superblock_check_supported(sb, (*queue)->dev[TI_META].name, error);
@@ -115,6 +121,7 @@ static int replay(const struct options *options, const struct keyed *keyed,
 		.hash = keyed->hash->name,
 		.hash_key = keyed->hash_key,
 		.seal = keyed->seal,
+		.tag_size = (uint32_t)options->tag_size,
 		.start_sector = options->start_sector,
 	};
 	cli_cleanup_pair struct ti_queue *queue = NULL;

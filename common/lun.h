@@ -57,6 +57,7 @@ struct ti_lun_options {
 	const struct ti_secret *hash_key; /* of a keyed digest, else NULL; used in the open only */
 	struct ti_hash_crew_options crew; /* helper threads for slow digests; zeros: none */
 	struct ti_seal_options seal; /* journal_mac, journal_crypt; their keys: in the open only */
+	uint32_t tag_size;	     /* bytes; 0: not told, see ti_seal_check_tag_size() */
 	uint64_t start_sector;	     /* of the superblock on the metadata device */
 	uint32_t buffer_sectors;     /* dm-integrity's option, part of its fit test; 0: 128 */
 	size_t cache_bytes;	     /* of tags; 0: 16 MiB */

@@ -562,6 +562,9 @@ int ti_lun_open(const struct ti_lun_options *o, struct ti_queue *queue, struct t
 		err = open_layout(lun, o, error);
 	if (err == 0)
 		err = open_hash(lun, o->hash != NULL ? o->hash : "crc32c", o->hash_key, error);
+	if (err == 0 && lun->policy != &ti_policy_recovery)
+		err = ti_seal_check_tag_size(lun->seal, &lun->sb, lun->hash.ops, o->tag_size,
+					     queue->dev[TI_META].name, error);
 	if (err == 0)
 		err = check_recalculate(lun, o, error);
 	if (err == 0)

@@ -145,6 +145,27 @@ int ti_seal_check_recalculate(const struct ti_seal *seal, const struct ti_superb
 			    where);
 }
 
+int ti_seal_check_tag_size(const struct ti_seal *seal, const struct ti_superblock *sb,
+			   const struct ti_hash_ops *hash, uint32_t told, const char *where,
+			   struct ti_error *error)
+{
+	bool sealed =
+		has_mac(seal) && seal->superblock_mac.ops->keyed && (sb->flags & TI_SB_FIXED_HMAC);
+
+	if (told && told != sb->tag_size)
+		return ti_error_set(error, -EINVAL,
+				    "%s has tags of %u bytes, and %u are what was given: if they "
+				    "were formatted so, somebody has changed the superblock",
+				    where, sb->tag_size, told);
+	if (told || !hash->keyed || sealed || sb->tag_size >= hash->digest_size)
+		return 0;
+	return ti_error_set(error, -EINVAL,
+			    "%s has tags of %u bytes, less than the %u of %s, and no MAC keeps "
+			    "somebody without the key from making them so short that one can be "
+			    "guessed: give the tag size if the pair was formatted with it",
+			    where, sb->tag_size, hash->digest_size, hash->name);
+}
+
 void ti_seal_superblock(const struct ti_seal *seal, const struct ti_superblock *sb, uint8_t *buf)
 {
 	uint8_t mac[TI_HASH_MAX_DIGEST];

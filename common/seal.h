@@ -78,6 +78,16 @@ int ti_seal_check_recalculate(const struct ti_seal *seal, const struct ti_superb
 			      const struct ti_hash_ops *hash, bool legacy, const char *where,
 			      struct ti_error *error);
 
+/**
+ * Are the tags as long as they should be?  @told: so many bytes, or 0 if nobody has said.  In a
+ * superblock that has no MAC of a key's anybody can shorten keyed tags, until one of 256 guesses is
+ * right; so tags shorter than their digest must be told then.  dm-integrity: always.
+ * Returns 0, -EINVAL.
+ */
+int ti_seal_check_tag_size(const struct ti_seal *seal, const struct ti_superblock *sb,
+			   const struct ti_hash_ops *hash, uint32_t told, const char *where,
+			   struct ti_error *error);
+
 /** Put the superblock's MAC into @buf, if it has one.  After ti_superblock_write(), always. */
 void ti_seal_superblock(const struct ti_seal *seal, const struct ti_superblock *sb, uint8_t *buf);
 

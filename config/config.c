@@ -426,9 +426,9 @@ bool ti_config_equal(const struct ti_config *a, const struct ti_config *b)
 	       ti_key_source_equal(&a->journal_mac_key, &b->journal_mac_key) &&
 	       same_name(a->journal_crypt, b->journal_crypt) &&
 	       ti_key_source_equal(&a->journal_crypt_key, &b->journal_crypt_key) &&
-	       a->start_sectors == b->start_sectors && a->buffer_sectors == b->buffer_sectors &&
-	       a->cache_mb == b->cache_mb && a->queue_depth == b->queue_depth &&
-	       a->commit_time_ms == b->commit_time_ms &&
+	       a->tag_size == b->tag_size && a->start_sectors == b->start_sectors &&
+	       a->buffer_sectors == b->buffer_sectors && a->cache_mb == b->cache_mb &&
+	       a->queue_depth == b->queue_depth && a->commit_time_ms == b->commit_time_ms &&
 	       a->bitmap_flush_interval_ms == b->bitmap_flush_interval_ms &&
 	       a->sectors_per_bit == b->sectors_per_bit && a->recalculate == b->recalculate &&
 	       a->legacy_recalculate == b->legacy_recalculate &&
@@ -453,6 +453,7 @@ void ti_config_options(const struct ti_config *config, struct ti_pair_options *p
 					? ti_hash_crew_suits()
 					: (unsigned)config->hash_helpers,
 		.seal = { .mac = config->journal_mac, .crypt = config->journal_crypt },
+		.tag_size = (uint32_t)config->tag_size,
 		.start_sector = config->start_sectors,
 		.buffer_sectors = (uint32_t)config->buffer_sectors,
 		.cache_bytes = (size_t)config->cache_mb << 20,

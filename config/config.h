@@ -66,6 +66,7 @@ struct ti_config {
 	struct ti_key_source journal_mac_key;
 	const char *journal_crypt; /* kernel name, static, or NULL */
 	struct ti_key_source journal_crypt_key;
+	uint64_t tag_size;	 /* bytes; 0: as the superblock says, if it is to be believed */
 	uint64_t start_sectors;	 /* where the superblock lies on the metadata device */
 	uint64_t buffer_sectors; /* as dm-integrity's option of that name */
 	uint64_t cache_mb;

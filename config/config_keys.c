@@ -234,6 +234,13 @@ static const struct ti_config_key keys[] = {
 		.about = "Exactly if the pair was formatted with it.",
 	},
 	PLACES("integrity_key", hash_key, "hash=hmac-..."),
+	{
+		NUMBER("tag_size", TI_IN_PROFILE, tag_size, 1, TI_MAX_TAG_SIZE, "bytes", NULL),
+		.summary = "how long a tag is",
+		.about = "As the pair was formatted. Needed where hash=hmac-... makes longer tags "
+			 "than the pair has and no journal_integrity with a key protects the "
+			 "superblock that says so; the LUN is refused if it says something else.",
+	},
 	PLACES("journal_integrity_key", journal_mac_key, "journal_integrity"),
 	PLACES("journal_crypt_key", journal_crypt_key, "journal_crypt"),
 	{

@@ -91,6 +91,28 @@ class Keyed(CliTest):
         pair.flip(pair.meta, 32)  # recalc_sector
         self.expect_complaint(self.check(pair, "crc32c", *mac, key), REFUSED, "does not match its MAC")
 
+    def test_tag_size(self) -> None:
+        """Short keyed tags must be told where nothing protects the superblock; long ones need not."""
+        key = ["--integrity-key-file", str(self.key_file())]
+        mac = ["--journal-integrity", "hmac-sha256", "--journal-integrity-key-file", str(self.dir / "key")]
+        cases: list[tuple[int, list[str], bool]] = [
+            (31, [], True), (1, [], True), (32, [], False), (40, [], False), (7, mac, False),
+            (7, [*mac, "--integrity-legacy-hmac"], True)]
+        for size, words, needed in cases:
+            with self.subTest(size=size, words=words):
+                pair = self.formatted("--integrity", "hmac-sha256", *key, "--tag-size", str(size),
+                                      *words, "--force", data_size=64 * KIB, meta_size=256 * KIB)
+                keys = ["hmac-sha256", *key, *(word for word in words if "legacy" not in word)]
+                for more in ([], ["--replay"]):
+                    done = self.check(pair, *keys, *more)
+                    if needed:
+                        self.expect_complaint(done, REFUSED, f"tags of {size} bytes", "can be guessed")
+                    else:
+                        self.expect(done, CLEAN)
+                    self.expect(self.check(pair, *keys, *more, "--tag-size", str(size)), CLEAN)
+                    self.expect_complaint(self.check(pair, *keys, *more, "--tag-size", "20"), REFUSED,
+                                          "and 20 are")
+
     def test_section_macs(self) -> None:
         """dump looks at those of all sections, also where the superblock has none."""
         key, wrong = str(self.key_file()), str(self.key_file(WRONG, "wrong"))

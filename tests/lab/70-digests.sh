@@ -33,11 +33,13 @@ setup_key_options() {
 	[[ $1 != hmac* ]] || echo "--integrity-key-file $LAB_TMP/key --integrity-key-size 32"
 }
 
+# The callers' tag says how long tags are.
 check() {
 	local hash=$1
 	drop_caches "$data" "$meta"
 	# shellcheck disable=SC2046 # several words
-	"$cli" check "$meta" --data-device "$data" --integrity "$hash" $(key_options "$@") --batch-mode >&2
+	"$cli" check "$meta" --data-device "$data" --integrity "$hash" $(key_options "$@") --batch-mode \
+		$([[ ${tag:--} == - ]] || echo "--tag-size $tag") >&2
 }
 
 # map HASH BLOCK MODE TAG [option…]

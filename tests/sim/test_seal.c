@@ -322,6 +322,55 @@ static void recalculation_is_refused_without_a_salt(void **state)
 	}
 }
 
+/* Somebody without the key has shortened the tags, in a superblock without a MAC or with one. */
+static void keyed_tags_are_as_long_as_they_were(void **state)
+{
+	struct ti_secret *key = sim_key(32, 5);
+
+	(void)state;
+	for (int mac = 0; mac < 2; mac++) {
+		for (int salted = 0; salted < 2; salted++) {
+			struct sim_sealed w = sim_sealed_make(NULL, salted);
+			struct ti_lun_options *o = &w.l->options;
+			uint8_t *meta = sim_contents(w.l->sim, TI_META);
+			bool sealed = mac && salted;
+
+			o->hash = "hmac-sha512";
+			o->hash_key = key;
+			if (!mac) {
+				w.l->sb.flags &= ~TI_SB_HAVE_JOURNAL_MAC;
+				o->seal = (struct ti_seal_options){ 0 };
+			}
+			w.l->sb.tag_size = 63;
+			ti_superblock_write(&w.l->sb, meta);
+			if (mac) {
+				struct ti_seal *seal = sim_sealed_seal(&w);
+
+				ti_seal_superblock(seal, &w.l->sb, meta);
+				ti_seal_close(seal);
+			}
+			sim_settle(w.l->sim, TI_META);
+			o->mode = TI_MODE_RECOVERY; /* asks no questions */
+			opens(&w);
+			assert_int_equal(sim_lun_close(w.l), 0);
+			o->mode = TI_MODE_DIRECT;
+			if (!sealed) {
+				assert_int_equal(sim_lun_open(w.l), -EINVAL);
+				assert_non_null(strstr(w.l->error.text, "can be guessed"));
+			}
+			o->tag_size = 64;
+			assert_int_equal(sim_lun_open(w.l), -EINVAL);
+			assert_non_null(strstr(w.l->error.text, "63 bytes, and 64"));
+			o->tag_size = sealed ? 0 : 63;
+			(void)sim_lun_open(w.l); /* the journal is of other entries; but not refused
+						    for its tags */
+			assert_null(strstr(w.l->error.text, "tags of"));
+			sim_sealed_drop(&w);
+		}
+	}
+	ti_secret_free(key);
+}
+
 /* Somebody without the key has put a block on the data device, and a flag into the superblock. */
 static void flag_of_a_dirty_bitmap_gets_around_no_key(void **state)
 {
@@ -336,6 +385,7 @@ static void flag_of_a_dirty_bitmap_gets_around_no_key(void **state)
 		l->options.mode = modes[m];
 		l->options.hash = "hmac-sha256";
 		l->options.hash_key = key;
+		l->options.tag_size = 4;
 		assert_int_equal(sim_lun_open(l), 0);
 		sim_ok(l, sim_write(l, 3, 1, 1));
 		assert_int_equal(sim_lun_close(l), 0);
@@ -398,6 +448,7 @@ int main(void)
 		cmocka_unit_test(inspected_superblock_is_the_one_whose_mac_is_right),
 		cmocka_unit_test(scan_looks_at_the_macs_of_all_sections),
 		cmocka_unit_test(recalculation_is_refused_without_a_salt),
+		cmocka_unit_test(keyed_tags_are_as_long_as_they_were),
 		cmocka_unit_test(flag_of_a_dirty_bitmap_gets_around_no_key),
 		cmocka_unit_test(dirty_bitmap_and_encrypted_journal_are_refused),
 		cmocka_unit_test(killed_processs_ring_is_taken_over),

@@ -67,6 +67,7 @@ void world_seal_options(const struct world_shape *shape, const struct world_keys
 	options->seal.crypt = ciphers[shape->crypt % 4];
 	options->seal.crypt_key = shape->crypt % 4 != 0 ? keys->crypt : NULL;
 	options->legacy_recalculate = true;
+	options->tag_size = shape->tag_size;
 }
 
 static void make_tags(struct world *w, const struct ti_superblock *sb,

@@ -262,8 +262,8 @@ static void check_config_lets_a_keyed_dirty_bitmap_pass_in_mode_bitmap(void **st
 	fclose(f);
 	f = fopen(profile, "w");
 	assert_non_null(f);
-	fprintf(f, "[lun]\ndata=%s\nmeta=%s\nhash=hmac-sha256\nintegrity_key_file=%s\n", pair.data,
-		pair.meta, key);
+	fprintf(f, "[lun]\ndata=%s\nmeta=%s\nhash=hmac-sha256\ntag_size=4\nintegrity_key_file=%s\n",
+		pair.data, pair.meta, key);
 	fclose(f);
 	f = fopen(pair.meta, "r+");
 	assert_non_null(f);
