@@ -297,6 +297,20 @@ static void bits_are_durable_before_the_tags_and_before_the_device_forgets(void 
 
 /* --- recalculation --- */
 
+static void discard_fails_when_its_bits_cannot_be_set(void **state)
+{
+	struct sim_lun *l = open_in(TI_MODE_BITMAP);
+
+	(void)state;
+	sim_fail(l, TI_META, TI_IO_WRITE, l->geo.journal_offset, SIM_FOR_EVER);
+	sim_bad(l, sim_discard(l, 10, 4), -EIO, TI_CAUSE_META_IO, 10);
+	assert_int_equal(sim_started(l, TI_DATA, TI_IO_DISCARD), 0);
+	sim_mend(l);
+	sim_ok(l, sim_discard(l, 10, 4));
+	sim_reads(l, 10, 4, SIM_DISCARDED);
+	sim_lun_free(l);
+}
+
 static void discarded_blocks_of_clean_regions_are_no_mismatch_for_recalculation(void **state)
 {
 	struct sim_lun *l = open_in(TI_MODE_BITMAP);
@@ -450,6 +464,29 @@ static void look_at_the_whole_lun_waits_for_no_write_behind_its_reach(void **sta
 	assert_false(r->back);
 	sim_finish(l);
 	assert_int_equal(w->order + 1, r->order);
+	sim_lun_free(l);
+}
+
+/* Blocks 0 to 19, of which 16 to 19 are half of what the data device reads at once. */
+static void device_block_that_is_discarded_in_part_is_not_discarded(void **state)
+{
+	struct sim_lun *l =
+		sim_lun_make(&(struct sim_lun_options){ .logical_block_size = { 4096, 512 } });
+	struct sim_req *r;
+
+	(void)state;
+	l->options.allow_discards = true;
+	memset(sim_contents(l->sim, TI_META) + l->geo.tag_offset, TI_DISCARD_FILLER, 20 * 4);
+	sim_settle(l->sim, TI_META);
+	assert_int_equal(sim_lun_open(l), 0);
+	r = sim_submit(l, sim_prepare(l, TI_REQ_EXTENT, 0, 48, 0));
+	sim_ok(l, r);
+	assert_true(r->req.extent.discarded);
+	assert_int_equal(r->req.extent.sectors, 16);
+	r = sim_submit(l, sim_prepare(l, TI_REQ_EXTENT, 16, 32, 0));
+	sim_ok(l, r);
+	assert_false(r->req.extent.discarded);
+	assert_int_equal(r->req.extent.sectors, 32);
 	sim_lun_free(l);
 }
 
@@ -817,6 +854,8 @@ int main(void)
 		cmocka_unit_test(flush_covers_a_discard_though_anothers_flush_is_under_way),
 		cmocka_unit_test(range_is_cleared_from_its_first_block_to_its_last),
 		cmocka_unit_test(entry_is_found_though_the_ring_begins_behind_it),
+		cmocka_unit_test(discard_fails_when_its_bits_cannot_be_set),
+		cmocka_unit_test(device_block_that_is_discarded_in_part_is_not_discarded),
 	};
 
 	return cmocka_run_group_tests_name("discard", tests, NULL, NULL);

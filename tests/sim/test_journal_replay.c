@@ -482,6 +482,46 @@ static void failed_replay_refuses_and_keeps_the_journal(void **state)
 	}
 }
 
+static void journal_that_cannot_be_written_again_is_not_replayed(void **state)
+{
+	static const uint32_t replayed[] = { 2, 3, 0 };
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		struct sim_lun *l = torn_ring();
+
+		sim_fail(l, TI_META, TI_IO_WRITE,
+			 l->geo.journal_offset + replayed[i] * ti_journal_section_bytes(&l->geo),
+			 1);
+		assert_int_equal(sim_lun_open(l), -EIO);
+		assert_non_null(strstr(l->error.text, "again"));
+		assert_int_equal(sim_started(l, TI_DATA, TI_IO_WRITE), 0);
+		opens(l);
+		holds_the_torn_ring(l);
+		sim_lun_free(l);
+	}
+}
+
+static void ring_of_any_length_is_erased_whole(void **state)
+{
+	(void)state;
+	for (uint32_t sections = 1; sections <= 4; sections++) {
+		for (uint32_t used = 1; used <= sections; used++) {
+			struct sim_lun *l = sim_journal_make(sections, 99);
+
+			opens(l);
+			for (uint32_t n = 0; n < used; n++)
+				sim_ok(l, sim_write_fua(l, 8 * n, 8, 1));
+			l->options.mode = TI_MODE_DIRECT;
+			sim_lun_cut(l);
+			assert_int_equal(sim_journal_look(l).used_entries, 0);
+			assert_int_equal(sim_journal_look(l).state, TI_JOURNAL_EMPTY);
+			sim_reads(l, 0, 8 * used, 1);
+			sim_lun_free(l);
+		}
+	}
+}
+
 /* Whatever the device refuses from the Nth I/O on never happened: the power is gone then. */
 static void replay_cut_at_any_io_and_repeated_gives_the_same(void **state)
 {
@@ -537,6 +577,8 @@ int main(void)
 		cmocka_unit_test(unreadable_journal_is_told_with_its_sector),
 		cmocka_unit_test(failed_replay_refuses_and_keeps_the_journal),
 		cmocka_unit_test(replay_cut_at_any_io_and_repeated_gives_the_same),
+		cmocka_unit_test(journal_that_cannot_be_written_again_is_not_replayed),
+		cmocka_unit_test(ring_of_any_length_is_erased_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

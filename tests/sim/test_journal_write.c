@@ -197,6 +197,39 @@ static void overlapping_writes_that_wait_for_room_end_with_the_last_one(void **s
 	sim_lun_free(l);
 }
 
+/* The last bytes of each of their sectors give way to a commit id.  A ring of one section is whole
+ * when it is replayed, and left as it is. */
+static void blocks_of_eight_sectors_go_in_and_out_of_the_journal(void **state)
+{
+	(void)state;
+	for (uint32_t sections = 1; sections <= 3; sections += 2) {
+		struct sim_lun *l = sim_lun_make(&(struct sim_lun_options){
+			.shape = { .block_size = 4096, .journal_sectors = sections * 392 },
+			.blocks = 256,
+			.lun = { .mode = TI_MODE_JOURNAL, .journal_watermark = 99 } });
+
+		assert_int_equal(l->geo.journal_sections, sections);
+		assert_int_equal(sim_lun_open(l), 0);
+		sim_ok(l, sim_write(l, 10, 5, 1));
+		sim_reads(l, 10, 5, 1);
+		sim_ok(l, sim_flush(l));
+		sim_reads(l, 10, 5, 1);
+		if (sections > 1)
+			assert_int_equal(sim_started(l, TI_DATA, TI_IO_WRITE), 0);
+		sim_lun_cut(l);
+		sim_reads(l, 10, 5, 1);
+		sim_lun_cut(l);
+		sim_ok(l, sim_write(l, 12, 2, 2));
+		sim_ok(l, sim_flush(l));
+		assert_int_equal(sim_lun_close(l), 0);
+		assert_int_equal(sim_lun_open(l), 0);
+		sim_reads(l, 10, 2, 1);
+		sim_reads(l, 12, 2, 2);
+		sim_reads(l, 14, 1, 1);
+		sim_lun_free(l);
+	}
+}
+
 /* Tags of 255 bytes fill a run's scratch at 64 blocks and a bit: runs still end between them. */
 static void device_with_larger_blocks_than_ours_gets_whole_ones(void **state)
 {
@@ -241,6 +274,7 @@ int main(void)
 		cmocka_unit_test(small_write_gets_its_turn_behind_large_ones),
 		cmocka_unit_test(overlapping_writes_that_wait_for_room_end_with_the_last_one),
 		cmocka_unit_test(device_with_larger_blocks_than_ours_gets_whole_ones),
+		cmocka_unit_test(blocks_of_eight_sectors_go_in_and_out_of_the_journal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
