@@ -133,5 +133,6 @@ wait_for 20 signalled "ScrubFinished \('finished', uint64 3275\)"
 wait_for 20 signalled "DeviceFailed \('data', '$data'"
 assert_between "$grown" -100000 4096 'KiB that tcmu-runner has grown by'
 told 1 scrub status "$name"
-assert_eq "$(json '(j["scrub"]["state"], j["scrub"]["bad_sectors"])')" "('finished', 3275)"
+# Two of them have been written since.
+assert_eq "$(json '(j["scrub"]["state"], j["scrub"]["bad_sectors"], j["scrub"]["mended_sectors"])')" "('finished', 3273, 2)"
 assert_runner_alive
