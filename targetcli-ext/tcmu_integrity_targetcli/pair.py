@@ -58,7 +58,7 @@ def make(values: Mapping[str, Any], block_size: str, agreed: bool) -> None:
     A key's place is the same for the tool as for the handler.
     """
     words = [TOOL, "format", values["meta"], "--data-device", values["data"]]
-    for key, option in (("hash", "integrity"), ("start", "start"),
+    for key, option in (("hash", "integrity"), ("start", "start"), ("tag_size", "tag-size"),
                         ("integrity_key", "integrity-key"),
                         ("integrity_key_size", "integrity-key-size"),
                         ("journal_integrity", "journal-integrity"),

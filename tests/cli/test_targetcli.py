@@ -9,7 +9,7 @@ import unittest
 from types import SimpleNamespace
 from typing import Any
 
-from support import SOURCE, CliTest, run
+from support import CLI, SOURCE, CliTest, run
 
 sys.path.insert(0, str(SOURCE / "targetcli-ext"))
 
@@ -67,6 +67,24 @@ class Keys(CliTest):
         self.assertEqual(backstore.with_block_size("max_data_area_mb=8", 4096),
                          "max_data_area_mb=8,hw_block_size=4096")
         self.assertEqual(backstore.with_block_size("hw_block_size=4096", 512), "hw_block_size=4096")
+
+
+class Make(CliTest):
+    """A pair is formatted as the LUN is going to be opened."""
+
+    def test_what_the_configuration_says_is_formatted(self) -> None:
+        """Short keyed tags, which the handler opens only if it was told."""
+        ours = self.pair()
+        key = self.dir / "key"
+        key.write_bytes(bytes(range(32)))
+        key.chmod(0o600)
+        tool, pair.TOOL = pair.TOOL, CLI
+        try:
+            pair.make({"meta": str(ours.meta), "data": str(ours.data), "hash": "hmac(sha256)",
+                       "tag_size": "16", "integrity_key": f"file:{key}"}, "4096", True)
+        finally:
+            pair.TOOL = tool
+        self.assertEqual((ours.superblock().tag_size, ours.superblock().block_size), (16, 4096))
 
 
 class Hook(unittest.TestCase):
