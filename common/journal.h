@@ -274,8 +274,8 @@ bool ti_journal_verify(struct ti_journal *j, uint32_t i, uint32_t n, uint64_t se
  * says; else nothing of it is believed, and the store is dropped.  Writes nothing: the caller
  * commits what was not.  Blocks.
  * Returns 1 if the ring is taken over, 0 if it is not, or negative errno with a sentence in @error:
- * what the metadata device said, -EUCLEAN if the open is read-only and the ring holds writes; then
- * the store is as it was.
+ * what the metadata device said, -EUCLEAN if the open is read-only and the ring holds writes,
+ * -EILSEQ or -EUCLEAN if digest or keys are perhaps not its own; then the store is as it was.
  */
 int ti_journal_resume(struct ti_journal *j, struct ti_error *error);
 

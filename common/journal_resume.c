@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "journal.h"
+#include "journal_overlay.h"
 #include "memory.h"
 
 #define CHUNK_BYTES (1U << 20)
@@ -177,8 +178,13 @@ static uint32_t whole_units(const struct ti_journal *j, uint32_t entries)
 	return entries - entries % (j->lun->io_align / j->geo->block_size);
 }
 
+/* Entries that match their tags, and that do not. */
+struct tags {
+	uint64_t right, wrong;
+};
+
 /* Check the entries of section @i.  Returns how many are used, or -1. */
-static int64_t check_entries(struct ti_journal *j, uint32_t i)
+static int64_t check_entries(struct ti_journal *j, uint32_t i, struct tags *tags)
 {
 	bool filling = ti_section_word(j->store, i).state == TI_SECTION_FILLED;
 	const struct ti_geometry *geo = j->geo;
@@ -193,19 +199,26 @@ static int64_t check_entries(struct ti_journal *j, uint32_t i)
 		if (ti_journal_sector_is_unused(sector))
 			continue;
 		if (n != used || sector % geo->sectors_per_block != 0 ||
-		    sector >= geo->provided_sectors || !ti_journal_verify(j, i, n, sector))
+		    sector >= geo->provided_sectors)
 			return -1;
+		if (ti_journal_verify(j, i, n, sector))
+			tags->right++;
+		else
+			tags->wrong++;
 		used++;
 	}
 	return filling ? whole_units(j, used) : used;
 }
 
 /* Every section that is not clean; *@pending: entries that are not committed. */
-static bool check_all_entries(struct ti_journal *j, const struct ring *r, uint64_t *pending)
+static bool check_all_entries(struct ti_journal *j, const struct ring *r, uint64_t *pending,
+			      struct tags *tags)
 {
 	*pending = 0;
+	*tags = (struct tags){ 0 };
 	for (uint32_t k = r->clean; k < j->sections; k++) {
-		int64_t used = check_entries(j, (uint32_t)(((uint64_t)r->first + k) % j->sections));
+		uint32_t i = (uint32_t)(((uint64_t)r->first + k) % j->sections);
+		int64_t used = check_entries(j, i, tags);
 
 		if (used < 0)
 			return false;
@@ -213,6 +226,22 @@ static bool check_all_entries(struct ti_journal *j, const struct ring *r, uint64
 			*pending += (uint64_t)used;
 	}
 	return true;
+}
+
+/*
+ * The medium is not what the ring says.  Could it be replayed without the ring?  If not, nobody has
+ * used the pair with it: it is damaged, or our key is the wrong one.  The open is refused in any
+ * case, and the ring stays.
+ */
+static int check_medium(struct ti_journal *j, struct ti_error *error)
+{
+	struct ti_lun *lun = j->lun;
+	struct ti_journal_overlay replayed;
+	int err = ti_journal_overlay_load(lun->queue, j->geo, lun->seal, &lun->hash, &replayed,
+					  error);
+
+	ti_journal_overlay_free(&replayed);
+	return err;
 }
 
 static void link_entries(struct ti_journal *j, uint32_t i)
@@ -263,11 +292,20 @@ int ti_journal_resume(struct ti_journal *j, struct ti_error *error)
 {
 	const struct ti_log *log = &j->lun->log;
 	const char *name = j->lun->queue->dev[TI_META].name, *path = j->store->file.path;
-	uint64_t pending;
+	uint64_t pending = 0;
+	struct tags tags = { 0 };
 	struct ring r;
-	int same;
+	int same, err;
+	bool sound = is_ring(j, &r) && check_all_entries(j, &r, &pending, &tags);
 
-	if (!is_ring(j, &r) || !check_all_entries(j, &r, &pending)) {
+	if (sound && tags.right == 0 && tags.wrong > 0)
+		return ti_error_set(
+			error, -EILSEQ,
+			"no write that a killed tcmu-runner left in %s matches its tag: "
+			"give the digest and the key that it had; or delete the file, if "
+			"the writes are not needed",
+			path);
+	if (!sound || tags.wrong > 0) {
 		ti_log(log, TI_LOG_ERR,
 		       "the journal that a killed tcmu-runner left is damaged, writes that it had "
 		       "acknowledged and not committed are lost path=%s",
@@ -279,6 +317,9 @@ int ti_journal_resume(struct ti_journal *j, struct ti_error *error)
 	if (same < 0)
 		return same;
 	if (same == 0) {
+		err = check_medium(j, error);
+		if (err != 0)
+			return err;
 		ti_log(log, pending > 0 ? TI_LOG_ERR : TI_LOG_WARN,
 		       "the journal on %s is not as a killed tcmu-runner left it: somebody else "
 		       "has "

@@ -189,7 +189,7 @@ struct rescue {
 	uint8_t *data;	       /* a run of blocks, in what the device reads at once */
 	uint8_t *tags;	       /* of these blocks */
 	uint32_t run_blocks;   /* longest run */
-	uint64_t rescued, unreadable;
+	uint64_t rescued, unreadable, unmatched; /* blocks whose tags were taken */
 	bool flush_failed;
 	int err;
 	enum ti_device dev;
@@ -295,10 +295,10 @@ static uint32_t count_different(const struct rescue *r, uint64_t base, uint64_t 
 }
 
 /*
- * @tag is the block's: is it the one that the file has, and not the one that the device has?  The
- * discard filler is no block's.  The file's stands for a block that may hold anything, and is taken
- * unless the device's tag is the block's.  The device's gives way to any: else it would let pass
- * what a write that was under way has left of the block.
+ * @tag is the block's.  The device's stays if that is it, for then the file's is older: somebody
+ * else has written the block since.  Else the file's is taken.  If it is not the block's either (or
+ * the discard filler, which stands for whatever a block holds), a write was under way, or the
+ * digest or its key is the wrong one: then the file's is what is right one day.
  */
 static bool take_tag(struct rescue *r, uint64_t base, uint64_t block, const uint8_t *tag)
 {
@@ -307,11 +307,11 @@ static bool take_tag(struct rescue *r, uint64_t base, uint64_t block, const uint
 
 	if (ti_secret_equal(tag, r->disk + at, size))
 		return false;
-	if (!ti_secret_equal(tag, kept, size) && !ti_tag_is_filler(kept, size) &&
-	    !ti_tag_is_filler(r->disk + at, size))
-		return false;
+	if (ti_secret_equal(tag, kept, size) || ti_tag_is_filler(kept, size))
+		r->rescued++;
+	else
+		r->unmatched++;
 	memcpy(r->disk + at, kept, size);
-	r->rescued++;
 	return true;
 }
 
@@ -499,7 +499,7 @@ int ti_tag_store_rescue(const char *path, const struct ti_store_pair *pair,
 			path, meta->name, strerror(-err));
 	ti_log(log, TI_LOG_WARN,
 	       "the tcmu-runner before this one died with the LUN open; tags rescued "
-	       "blocks=%" PRIu64 " unreadable=%" PRIu64,
-	       r.rescued, r.unreadable);
+	       "blocks=%" PRIu64 " unreadable=%" PRIu64 " unmatched=%" PRIu64,
+	       r.rescued, r.unreadable, r.unmatched);
 	return 0;
 }

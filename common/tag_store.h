@@ -13,8 +13,9 @@
  * every mode, for every LUN has a tag cache.
  *
  * Little in the file is believed.  It must be of a pair of the same layout and salt, and a
- * tag is taken from it only if the one on the device does not match the block and the one in the
- * file does, or if the block cannot be read: an outage must not cost a block its tag.  What
+ * tag is taken from it only if the one on the device does not match the block.  (If the file's does
+ * not either, a write was under way, or the digest is the wrong one.  A block that cannot be read
+ * counts as one that does not match: an outage must not cost it its tag.)  What
  * remains: if somebody else writes to the pair between the kill and our next open, and a device
  * then loses such a write, the block that reappears may still have its tag here.  So a pair whose
  * runner was killed should be opened by a runner next.  After a reboot there is no file.

@@ -439,6 +439,9 @@ static void any_change_of_the_medium_is_noticed(void **state)
 	(void)state;
 	for (unsigned n = 0; n < sizeof(change) / sizeof(change[0]); n++) {
 		struct sim_lun *l = with_store(4, 99);
+		/* A commit id, or what a replay would write. */
+		bool damaged =
+			change[n].byte >= TI_JOURNAL_COMMIT_ID_OFFSET || change[n].section == 0;
 		uint8_t *at;
 
 		sim_ok(l, sim_write(l, 0, 8, 1));
@@ -456,19 +459,53 @@ static void any_change_of_the_medium_is_noticed(void **state)
 		kill_runner(l);
 		memcpy(sim_journal_bytes(l, 0), at, 4 * 16 * 512);
 		free(at);
-		sim_journal_bytes(l, change[n].section)[change[n].sector * 512 + change[n].byte] ^=
-			1;
+		at = sim_journal_bytes(l, change[n].section) + change[n].sector * 512 +
+		     change[n].byte;
+		*at ^= 1;
 		sim_settle(l->sim, TI_META);
-		(void)sim_lun_open(l); /* replay of a damaged journal may be refused */
-		assert_int_equal(sim_logged(l, "is not as a killed"), change[n].noticed);
-		assert_int_equal(sim_logged(l, "is continued"), !change[n].noticed);
-		if (!change[n].noticed) {
+		/* What is no journal is refused, and the file stays until it is one again. */
+		assert_int_equal(sim_lun_open(l), damaged ? -EUCLEAN : 0);
+		assert_int_equal(sim_logged(l, "is not as a killed"),
+				 change[n].noticed && !damaged);
+		if (damaged) {
+			*at ^= 1;
+			sim_settle(l->sim, TI_META);
+			assert_int_equal(sim_lun_open(l), 0);
+		}
+		assert_int_equal(sim_logged(l, "is continued"), !change[n].noticed || damaged);
+		if (!change[n].noticed || damaged) {
 			sim_reads(l, 0, 8, 1);
 			sim_reads(l, 20, 8, 2);
 			sim_reads(l, 40, 8, 3);
 		}
-		if (l->error.text[0] != '\0')
-			l->lun = NULL;
+		sim_lun_free(l);
+	}
+}
+
+/* It is not the ring that is wrong. */
+static void wrong_digest_is_refused_and_keeps_the_file(void **state)
+{
+	static const enum ti_mode mode[] = { TI_MODE_JOURNAL, TI_MODE_DIRECT, TI_MODE_BITMAP };
+
+	(void)state;
+	for (unsigned m = 0; m < 3; m++) {
+		struct sim_lun *l = with_store(4, 99);
+
+		sim_ok(l, sim_write(l, 3, 5, 1));
+		sim_ok(l, sim_flush(l));
+		sim_ok(l, sim_write(l, 5, 5, 2));
+		kill_runner(l);
+		l->options.mode = mode[m];
+		l->options.hash = "crc32";
+		assert_int_equal(sim_lun_open(l), -EILSEQ);
+		print_message("%s\n", l->error.text);
+		assert_true(there_is_a_file());
+		assert_int_equal(sim_started(l, TI_META, TI_IO_WRITE), 0);
+		l->options.hash = NULL;
+		assert_int_equal(sim_lun_open(l), 0);
+		assert_int_equal(sim_logged(l, "is continued"), 1);
+		sim_reads(l, 3, 2, 1);
+		sim_reads(l, 5, 5, 2);
 		sim_lun_free(l);
 	}
 }
@@ -1053,6 +1090,7 @@ int main(void)
 		cmocka_unit_test(journal_that_somebody_else_has_used_is_left_alone),
 		cmocka_unit_test(ring_is_not_believed_after_somebody_used_mode_bitmap),
 		cmocka_unit_test(any_change_of_the_medium_is_noticed),
+		cmocka_unit_test(wrong_digest_is_refused_and_keeps_the_file),
 		cmocka_unit_test(ring_of_another_pair_is_dropped),
 		cmocka_unit_test(
 			metadata_error_during_the_takeover_refuses_the_open_and_keeps_the_file),

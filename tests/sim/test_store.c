@@ -500,6 +500,28 @@ static void outage_during_the_rescue_costs_no_block_its_tag(void **state)
 	sim_lun_free(l);
 }
 
+/* Nobody can tell it from a block that was being written: what is in the file is not lost. */
+static void wrong_digest_costs_no_block_its_tag(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	sim_kill(l->sim);
+	ti_lun_abandon(l->lun);
+	l->options.hash = "crc32";
+	assert_int_equal(sim_lun_open(l), 0);
+	assert_int_equal(sim_logged(l, "tags rescued blocks=0 unreadable=0 unmatched=5"), 1);
+	sim_bad(l, sim_read(l, 3, 1), -EILSEQ, TI_CAUSE_TAG_MISMATCH, 3);
+	assert_int_equal(sim_lun_close(l), 0);
+	l->options.hash = NULL;
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_reads(l, 0, 3, 0);
+	sim_reads(l, 3, 5, 1);
+	sim_reads(l, 8, 100, 0);
+	sim_lun_free(l);
+}
+
 /* The same sizes, another salt: only the file itself can tell. */
 static void file_of_another_pair_is_dropped(void **state)
 {
@@ -1081,6 +1103,7 @@ int main(void)
 		cmocka_unit_test(tags_whose_rescue_could_not_be_flushed_are_written_again),
 		cmocka_unit_test(block_that_cannot_be_read_keeps_nobody_else_from_being_rescued),
 		cmocka_unit_test(outage_during_the_rescue_costs_no_block_its_tag),
+		cmocka_unit_test(wrong_digest_costs_no_block_its_tag),
 		cmocka_unit_test(file_of_another_pair_is_dropped),
 		cmocka_unit_test(damaged_block_is_not_made_good),
 		cmocka_unit_test(file_that_is_older_than_the_pair_does_no_harm),
