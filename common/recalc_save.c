@@ -83,9 +83,12 @@ static void saved(struct ti_recalc *r, int err)
 static void superblock_flushed(struct ti_io *io)
 {
 	struct ti_recalc *r = io->owner;
+	struct ti_flusher *f = &r->lun->flusher;
 
-	ti_flusher_flush_ended(&r->lun->flusher, TI_META, io->result);
-	saved(r, io->result);
+	ti_flusher_flush_ended(f, TI_META, io->result);
+	/* Another's flush that has failed meanwhile may have lost the superblock, whatever ours
+	 * says. */
+	saved(r, f->broken[TI_META]);
 }
 
 static void superblock_written(struct ti_io *io)

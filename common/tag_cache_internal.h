@@ -81,7 +81,6 @@ struct ti_tag_cache {
 	size_t free_pages, ops_bytes, pages_bytes, free_page_bytes;
 	struct writeback_list free_ops, busy_ops;
 	unsigned writes_under_way;
-	int room_error;		    /* how the latest write ended while pins waited for room */
 	uint64_t background_target; /* write what became dirty up to here */
 	uint64_t tick_seq;
 	struct ti_tag_sync *sync;

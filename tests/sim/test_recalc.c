@@ -1187,6 +1187,43 @@ static void request_that_cannot_be_made_durable_begins_nothing(void **state)
 	}
 }
 
+/* The superblock may have been lost with another's flush, though its own one has succeeded. */
+static void request_is_not_granted_if_another_flush_has_failed_meanwhile(void **state)
+{
+	struct sim_lun *l = sim_bitmap_make(0, SIM_REGION);
+	struct asked a = { .wish.done = answered, .l = l };
+
+	(void)state;
+	l->options.mode = TI_MODE_DIRECT;
+	open_it(l);
+	sim_ok(l, sim_flush(l));
+	sim_hold(l->sim, true);
+	assert_int_equal(ti_lun_recalculate(l->lun, 0, &a.wish), 0);
+	sim_go(l);
+	assert_int_equal(sim_count(l->sim, TI_META, TI_IO_WRITE), 1); /* the superblock */
+	sim_write(l, 70, 1, 1);
+	sim_go(l);
+	sim_let(l, TI_DATA, TI_IO_WRITE);
+	sim_let(l, TI_META, TI_IO_READ);
+	sim_flush(l);
+	sim_go(l);
+	assert_true(sim_complete_at(l->sim, TI_META, TI_IO_WRITE, l->geo.tag_offset));
+	sim_go(l);
+	sim_let(l, TI_META, TI_IO_WRITE);
+	assert_int_equal(sim_count(l->sim, TI_META, TI_IO_FLUSH), 2);
+	sim_fail(l, TI_META, TI_IO_FLUSH, 0, 1);
+	assert_true(sim_complete_one(l->sim, TI_META, TI_IO_FLUSH));
+	sim_go(l);
+	assert_false(a.back);
+	assert_true(sim_complete_one(l->sim, TI_META, TI_IO_FLUSH));
+	sim_go(l);
+	assert_true(a.back);
+	assert_int_equal(a.err, -EIO);
+	assert_false(sim_stats(l).recalculating);
+	sim_finish(l);
+	sim_lun_free(l);
+}
+
 /* A close that comes in between lets it become durable, or not, and tells. */
 static void request_is_answered_by_a_close(void **state)
 {
@@ -1270,6 +1307,7 @@ int main(void)
 		cmocka_unit_test(request_makes_all_tags_anew),
 		cmocka_unit_test(request_is_durable_when_it_is_granted),
 		cmocka_unit_test(request_that_cannot_be_made_durable_begins_nothing),
+		cmocka_unit_test(request_is_not_granted_if_another_flush_has_failed_meanwhile),
 		cmocka_unit_test(request_is_answered_by_a_close),
 		cmocka_unit_test(request_that_is_cut_goes_on_from_its_last_save),
 		cmocka_unit_test(request_can_be_repeated_and_waits_for_the_scrubs_piece),
