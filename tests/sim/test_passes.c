@@ -222,6 +222,23 @@ static void or_write_adds_bits(void **state)
 	}
 }
 
+static void or_write_with_fua_is_durable(void **state)
+{
+	(void)state;
+	EACH_MODE(mode)
+	{
+		struct sim_lun *l = lun(mode);
+		struct sim_req *r = sim_prepare(l, TI_REQ_OR_WRITE, 5, 3, 1);
+
+		put_blocks(l, r, 0, 5, 3, 1);
+		r->req.flags = TI_REQ_FUA;
+		sim_ok(l, submit(l, r));
+		sim_lun_cut(l);
+		sim_reads(l, 5, 3, 1);
+		sim_lun_free(l);
+	}
+}
+
 static void write_and_verify_is_durable_before_it_reads(void **state)
 {
 	(void)state;
@@ -378,6 +395,7 @@ int main(void)
 		cmocka_unit_test(only_mode_journal_writes_atomically),
 		cmocka_unit_test(atomic_write_is_there_as_a_whole_or_not_at_all),
 		cmocka_unit_test(atomic_writes_wait_for_room),
+		cmocka_unit_test(or_write_with_fua_is_durable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -216,7 +216,7 @@ static void read_before_its_turn_is_answered_without_a_look_at_the_tag(void **st
 static void write_waits_for_a_piece_and_keeps_its_tag(void **state)
 {
 	struct sim_lun *l = died();
-	struct sim_req *r;
+	struct sim_req *r, *last;
 
 	(void)state;
 	sim_put_bit(l, 0, true); /* the first piece is regions 0 and 1 */
@@ -225,11 +225,14 @@ static void write_waits_for_a_piece_and_keeps_its_tag(void **state)
 	sim_go(l);
 	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_READ), 1);
 	r = sim_write(l, 66, 2, 12);
+	last = sim_write(l, 127, 1, 12);
 	sim_go(l);
 	assert_int_equal(sim_count(l->sim, TI_DATA, TI_IO_WRITE), 0);
 	sim_ok(l, r);
+	sim_ok(l, last);
 	sim_recalculate(l);
 	sim_reads(l, 66, 2, 12);
+	sim_reads(l, 127, 1, 12);
 	sim_recalculate_and_close(l);
 	assert_true(sim_all_match(l));
 	sim_lun_free(l);
@@ -455,6 +458,32 @@ static void block_that_the_journal_holds_is_no_mismatch(void **state)
 	assert_int_equal(sim_lun_close(l), 0);
 	assert_true(sim_all_match(l));
 	sim_lun_free(l);
+}
+
+/* In mode journal a flush leaves the tags alone: the close has to write them, before the
+ * superblock. */
+static void close_says_no_more_than_is_durable_and_tells_of_errors(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct sim_lun *l = unfinished(0, TI_MODE_JOURNAL);
+		uint64_t at = i == 0 ? l->geo.tag_offset : l->geo.start_sector * TI_SECTOR_BYTES;
+
+		open_it(l);
+		sim_hold(l->sim, true);
+		for (unsigned turn = 0; sim_stats(l).recalculated_sectors < 1024; turn++) {
+			assert_true(turn < 100);
+			tick_on(l);
+		}
+		sim_fail(l, TI_META, TI_IO_WRITE, at, SIM_FOR_EVER);
+		assert_int_equal(sim_lun_close(l), -EIO);
+		sim_mend(l);
+		assert_int_equal(sim_superblock(l).recalc_sector, 0);
+		open_it(l);
+		sim_recalculate_and_close(l);
+		assert_true(sim_all_match(l));
+		sim_lun_free(l);
+	}
 }
 
 /* Regions of one block, eight of which are what the data device reads at once; block 27 is dirty.
@@ -1350,6 +1379,7 @@ int main(void)
 		cmocka_unit_test(device_block_with_one_dirty_region_is_recalculated_whole),
 		cmocka_unit_test(save_says_no_more_than_its_flush_has_covered),
 		cmocka_unit_test(block_that_the_journal_holds_is_no_mismatch),
+		cmocka_unit_test(close_says_no_more_than_is_durable_and_tells_of_errors),
 	};
 
 	return cmocka_run_group_tests_name("recalc", tests, NULL, NULL);
