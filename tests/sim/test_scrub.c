@@ -126,6 +126,26 @@ static void clean_pair_is_gone_through_once_and_read_only(void **state)
 	sim_lun_free(l);
 }
 
+static void last_block_is_gone_through_however_many_there_are(void **state)
+{
+	(void)state;
+	for (uint32_t blocks = 1021; blocks <= 1028; blocks++) {
+		struct sim_lun *l = sim_lun_new(&(struct sim_lun_options){ .blocks = blocks });
+		struct ti_scrub_report r;
+
+		sim_ok(l, sim_write(l, 0, blocks, 1));
+		sim_ok(l, sim_flush(l));
+		put_tag_bit(l, blocks - 1);
+		sim_settle(l->sim, TI_META);
+		sim_lun_cut(l);
+		r = scrub(l);
+		assert_int_equal(r.verified_sectors, blocks);
+		assert_int_equal(r.bad_sectors[TI_SCRUB_MISMATCH], 1);
+		assert_int_equal(r.bad[0].sector, blocks - 1);
+		sim_lun_free(l);
+	}
+}
+
 static void bad_blocks_are_found_counted_listed_and_told(void **state)
 {
 	struct told told;
@@ -270,6 +290,32 @@ static void tag_that_was_mended_is_on_the_medium_after_a_close(void **state)
 		assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), 600, 0));
 		sim_lun_free(l);
 	}
+}
+
+/* Large tags: a piece's lie in many lines.  One is newer in memory, another has decayed. */
+static void tags_behind_the_pieces_first_line_are_like_the_others(void **state)
+{
+	struct sim_lun *l = sim_lun_new(
+		&(struct sim_lun_options){ .shape = { .tag_size = 255 }, .blocks = 1000 });
+	struct ti_scrub_report r;
+
+	(void)state;
+	sim_ok(l, sim_write(l, 0, 1000, 1));
+	sim_ok(l, sim_flush(l));
+	sim_ok(l, sim_write(l, 100, 1, 2));
+	r = scrub(l);
+	assert_int_equal(r.ranges, 0);
+	sim_ok(l, sim_flush(l));
+	put_tag_bit(l, 200);
+	sim_settle(l->sim, TI_META);
+	assert_false(sim_has_tag(l, sim_durable(l->sim, TI_META), 200, 1));
+	r = scrub(l);
+	assert_int_equal(r.bad_sectors[TI_SCRUB_TAG_DECAYED], 1);
+	assert_int_equal(r.bad_sectors[TI_SCRUB_MISMATCH], 0);
+	sim_ok(l, sim_flush(l));
+	assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), 200, 1));
+	assert_true(sim_has_tag(l, sim_durable(l->sim, TI_META), 100, 2));
+	sim_lun_free(l);
 }
 
 static void tag_that_is_newer_in_memory_is_no_finding(void **state)
@@ -941,6 +987,8 @@ int main(void)
 		cmocka_unit_test(recalculation_mends_nothing_else),
 		cmocka_unit_test(block_that_recalculation_passed_by_is_still_told),
 		cmocka_unit_test(scrub_under_load_finds_nothing_but_what_is_bad),
+		cmocka_unit_test(last_block_is_gone_through_however_many_there_are),
+		cmocka_unit_test(tags_behind_the_pieces_first_line_are_like_the_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

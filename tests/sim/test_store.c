@@ -103,6 +103,35 @@ static void discarded_block_outlives_the_process(void **state)
 	sim_lun_free(l);
 }
 
+/* The block was discarded, and written, and a write that was under way has left something else: the
+ * filler on the device would let that pass. */
+static void filler_on_the_device_gives_way_to_any_tag(void **state)
+{
+	struct sim_lun *l = with_store(&(struct sim_lun_options){ .lun.allow_discards = true });
+
+	(void)state;
+	sim_ok(l, sim_discard(l, 3, 5));
+	sim_ok(l, sim_flush(l));
+	assert_true(sim_has_filler(l, sim_durable(l->sim, TI_META), 4));
+	sim_ok(l, sim_write(l, 4, 2, 2));
+	sim_contents(l->sim, TI_DATA)[4 * 512] ^= 1;
+	sim_lun_die(l);
+	sim_bad(l, sim_read(l, 4, 2), -EILSEQ, TI_CAUSE_TAG_MISMATCH, 4);
+	sim_reads(l, 5, 1, 2);
+	sim_lun_free(l);
+}
+
+static void last_block_is_rescued(void **state)
+{
+	struct sim_lun *l = with_store(NULL);
+
+	(void)state;
+	sim_ok(l, sim_write(l, 4095, 1, 1));
+	sim_lun_die(l);
+	sim_reads(l, 4095, 1, 1);
+	sim_lun_free(l);
+}
+
 static void first_flush_of_the_successor_covers_it(void **state)
 {
 	struct sim_lun *l = with_store(NULL);
@@ -1124,6 +1153,8 @@ int main(void)
 		cmocka_unit_test(file_that_was_kept_goes_with_a_clean_close),
 		cmocka_unit_test(start_that_fails_at_the_rescue_fails_in_every_mode),
 		cmocka_unit_test(files_of_a_pair_are_found_by_its_metadata_device),
+		cmocka_unit_test(filler_on_the_device_gives_way_to_any_tag),
+		cmocka_unit_test(last_block_is_rescued),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);
