@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <sys/fsuid.h>
+#include <sys/prctl.h>
 
 #include <glib.h>
 
@@ -57,6 +58,7 @@ static void pin_path(struct pin *pin, const char *proc, const char **path, bool 
 
 static void pin_pair(struct pin pin[TI_DEVICES], struct ti_pair_options *pair, bool *secret)
 {
+	int dumpable = prctl(PR_GET_DUMPABLE);
 	int user = setfsuid(NOBODY), group = setfsgid(NOBODY);
 
 	*secret = false;
@@ -65,6 +67,9 @@ static void pin_pair(struct pin pin[TI_DEVICES], struct ti_pair_options *pair, b
 	pin_path(&pin[TI_META], "thread-self", &pair->meta_path, secret);
 	setfsgid((gid_t)group);
 	setfsuid((uid_t)user);
+	/* The kernel dumps no core of a process whose rights have changed. */
+	if (dumpable == 1)
+		prctl(PR_SET_DUMPABLE, 1);
 }
 
 /* Sentences have the names that were given. */

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include <cmocka.h>
@@ -127,6 +128,19 @@ static void check_config_finds_what_open_would(void **state)
 	handler->close(dev);
 	checked(pair.config, NULL);
 	fake_device_free(dev);
+}
+
+/* To look at paths as nobody changes the process's rights, after which it would leave no core. */
+static void check_config_leaves_the_process_one_that_dumps_core(void **state)
+{
+	(void)state;
+	assert_int_equal(prctl(PR_SET_DUMPABLE, 1), 0);
+	checked(pair.config, NULL);
+	assert_int_equal(prctl(PR_GET_DUMPABLE), 1);
+	assert_int_equal(prctl(PR_SET_DUMPABLE, 0), 0);
+	checked(pair.config, NULL);
+	assert_int_equal(prctl(PR_GET_DUMPABLE), 0);
+	assert_int_equal(prctl(PR_SET_DUMPABLE, 1), 0);
 }
 
 /* Anybody may ask, and root answers. */
@@ -519,6 +533,7 @@ int main(void)
 		TEST(another_libtcmu_is_refused),
 		cmocka_unit_test(another_version_of_the_runner_is_refused),
 		TEST(check_config_finds_what_open_would),
+		TEST(check_config_leaves_the_process_one_that_dumps_core),
 		TEST(check_config_does_not_tell_what_lies_in_private_places),
 		TEST(check_config_is_not_led_to_private_places_meanwhile),
 		TEST(check_config_loads_no_key_for_another_metadata_device),
