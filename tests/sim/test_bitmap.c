@@ -381,6 +381,24 @@ static void bits_at_the_end_of_a_page_are_cleared(void **state)
 	sim_lun_free(l);
 }
 
+/* No flush has failed: the tags are only in memory, and gone with it. */
+static void close_that_cannot_write_the_tags_leaves_the_pair_dirty(void **state)
+{
+	struct sim_lun *l = sim_bitmap_new();
+
+	(void)state;
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	sim_fail(l, TI_META, TI_IO_WRITE, l->geo.tag_offset, SIM_FOR_EVER);
+	assert_int_equal(sim_lun_close(l), -EIO);
+	sim_mend(l);
+	assert_true(sim_superblock(l).flags & TI_SB_DIRTY_BITMAP);
+	assert_true(sim_bit_is_durable(l, 0));
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_recalculate_and_close(l);
+	assert_true(sim_all_match(l));
+	sim_lun_free(l);
+}
+
 static void open_says_dirty_before_the_bitmap_is_written(void **state)
 {
 	struct sim_lun *l = sim_bitmap_make(0, SIM_REGION);
@@ -483,6 +501,7 @@ int main(void)
 		cmocka_unit_test(journal_is_replayed_before_the_bitmap_takes_its_place),
 		cmocka_unit_test(write_fails_when_one_of_two_pages_cannot_be_written),
 		cmocka_unit_test(bits_at_the_end_of_a_page_are_cleared),
+		cmocka_unit_test(close_that_cannot_write_the_tags_leaves_the_pair_dirty),
 	};
 
 	return cmocka_run_group_tests_name("bitmap", tests, NULL, NULL);
