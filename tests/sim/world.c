@@ -36,6 +36,15 @@ static int fault(void *ctx, const struct ti_io *io)
 	return err;
 }
 
+static void watch(void *ctx, const struct ti_io *io, bool completed)
+{
+	struct world *w = ctx;
+
+	(void)io;
+	if (!completed)
+		world_death_place(&w->death);
+}
+
 /* --- requests --- */
 
 /* Memory in pieces, some of them where the device cannot use them. */
@@ -735,7 +744,9 @@ static void kill_process(struct world *w, char mode)
 	if (!w->schedule->shape.store && (w->mode->needs_store || w->flush_broken))
 		return;
 	w->counts->kills++;
-	sim_kill(w->sim);
+	if (!w->dead)
+		sim_kill(w->sim);
+	w->dead = false;
 	forget_requests(w);
 	ti_lun_abandon(w->lun);
 	w->faults_on = false;
@@ -846,6 +857,7 @@ static void quiet_time(struct world *w, const struct step *step)
 	if (at_once) {
 		submit(w, step, STEP_FLUSH);
 		drain(w);
+		world_death_off(&w->death);
 		world_look(w);
 		return;
 	}
@@ -859,6 +871,21 @@ static void quiet_time(struct world *w, const struct step *step)
 		submit(w, step, STEP_FLUSH);
 		drain(w);
 	}
+}
+
+/*
+ * The process dies at some later place.  The step after that is its successor's open, so that what
+ * that one finds, and is known by the step's number, is not taken for what the step has written.
+ */
+static bool die_later(struct world *w, const struct step *step)
+{
+	/* Of its own, so that the seeds of before it was there mean what they meant. */
+	struct sim_random own = { .state = ~step->seed };
+
+	if (!w->schedule->shape.store || !sim_chance(&own, 40))
+		return false;
+	w->death.in = 1 + (unsigned)sim_below(&own, 60);
+	return true;
 }
 
 static void choose_faults(struct world *w)
@@ -906,7 +933,8 @@ static void carry_out(struct world *w, const struct step *step)
 		power_cut(w, step->mode);
 		break;
 	case STEP_KILL:
-		kill_process(w, step->mode);
+		if (!die_later(w, step))
+			kill_process(w, step->mode);
 		break;
 	case STEP_REOPEN:
 		reopen(w, step->mode);
@@ -914,6 +942,37 @@ static void carry_out(struct world *w, const struct step *step)
 	case STEP_OPS:
 		abort();
 	}
+}
+
+static void carry_out_step(void *ctx)
+{
+	struct world *w = ctx;
+
+	carry_out(w, w->step);
+}
+
+/* There, or on the way, the LUN is closed, or others are opened. */
+static bool is_no_place_to_die(const struct world *w)
+{
+	const struct step *last = &w->schedule->step[w->schedule->steps - 1];
+
+	return w->step == last || w->step->op == STEP_LOOK || w->step->op == STEP_CUT ||
+	       w->step->op == STEP_KILL || w->step->op == STEP_REOPEN;
+}
+
+static void live_or_die(struct world *w)
+{
+	if (w->dead) {
+		kill_process(w, w->step->mode);
+		return;
+	}
+	if (is_no_place_to_die(w))
+		world_death_off(&w->death);
+	if (!world_death_try(&w->death, carry_out_step, w))
+		return;
+	w->counts->deaths++;
+	w->dead = true;
+	sim_kill(w->sim);
 }
 
 /* --- beginning and end --- */
@@ -963,6 +1022,7 @@ static void make_devices(struct world *w)
 		.complete_percent = s->complete_percent,
 		.slow_percent = s->slow_percent,
 		.fault = fault,
+		.watch = watch,
 		.ctx = w,
 	});
 	w->keys = world_keys_new(s);
@@ -1029,7 +1089,7 @@ void world_run(const struct schedule *s, const char *store, bool verbose,
 		world_at_step(w->step->id);
 		w->random.state = w->step->seed;
 		sim_reseed(w->sim, ~w->step->seed);
-		carry_out(w, w->step);
+		live_or_die(w);
 	}
 	world_at_step(UINT32_MAX);
 	end(w);

@@ -14,6 +14,7 @@
 #include "lun.h"
 #include "sim_queue.h"
 #include "world_crew.h"
+#include "world_death.h"
 #include "world_faults.h"
 #include "world_model.h"
 #include "world_schedule.h"
@@ -24,7 +25,8 @@
 
 /* What happened, over all worlds. */
 struct world_counts {
-	uint64_t worlds, reads, writes, discards, flushes, mismatches, faults, cuts, kills, reopens;
+	uint64_t worlds, reads, writes, discards, flushes, mismatches, faults, cuts, kills, deaths,
+		reopens;
 	uint64_t lived_on; /* opens after a close that failed, without a power cut */
 	uint64_t looks, states, exhaustive, cut_again, opened_again;
 	uint64_t doubts, recalculations; /* opens with a doubt; recalculations seen to their end */
@@ -70,6 +72,8 @@ struct world {
 	struct op op[MAX_IN_FLIGHT];
 	unsigned in_flight;
 	struct world_crew crew;
+	struct world_death death;
+	bool dead;		 /* the next step, whatever it is, is the successor's open */
 	struct world_keys *keys; /* NULL: no key, no seal */
 	bool reads_and_writes;	 /* a compound command has failed since the open, in either part */
 

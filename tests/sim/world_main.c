@@ -374,10 +374,10 @@ static void print_counts(const struct world_counts *c)
 {
 	printf("%" PRIu64 " worlds: %" PRIu64 " reads, %" PRIu64 " writes, %" PRIu64
 	       " flushes, %" PRIu64 " errors injected, %" PRIu64 " power cuts, %" PRIu64
-	       " kills, %" PRIu64 " reopens (%" PRIu64
+	       " kills (%" PRIu64 " at work), %" PRIu64 " reopens (%" PRIu64
 	       " after a failed flush, without a cut), %" PRIu64 " permitted mismatches\n",
-	       c->worlds, c->reads, c->writes, c->flushes, c->faults, c->cuts, c->kills, c->reopens,
-	       c->lived_on, c->mismatches);
+	       c->worlds, c->reads, c->writes, c->flushes, c->faults, c->cuts, c->kills, c->deaths,
+	       c->reopens, c->lived_on, c->mismatches);
 	printf("%" PRIu64 " crash states checked at %" PRIu64 " moments, all of them at %" PRIu64
 	       "; cut again %" PRIu64 " times, opened again %" PRIu64 " times\n",
 	       c->states, c->looks, c->exhaustive, c->cut_again, c->opened_again);
