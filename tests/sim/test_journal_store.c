@@ -130,6 +130,26 @@ static void takeover_writes_to_the_journal_only_and_once(void **state)
 	sim_lun_free(l);
 }
 
+static void what_a_killed_process_has_committed_does_not_outlive_a_discard(void **state)
+{
+	struct sim_lun *l = with_store(4, 99);
+
+	(void)state;
+	assert_int_equal(sim_lun_close(l), 0);
+	l->options.allow_discards = true;
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_ok(l, sim_write_fua(l, 10, 8, 1));
+	sim_lun_die(l);
+	assert_int_equal(sim_logged(l, "is continued"), 1);
+	sim_ok(l, sim_discard(l, 10, 8));
+	sim_ok(l, sim_flush(l));
+	unlink(path);
+	unlink(ring);
+	sim_lun_cut(l);
+	sim_reads(l, 10, 8, SIM_DISCARDED);
+	sim_lun_free(l);
+}
+
 static void newest_of_several_versions_counts(void **state)
 {
 	struct sim_lun *l = with_store(8, 99);
@@ -1106,6 +1126,7 @@ int main(void)
 		cmocka_unit_test(shared_write_killed_anywhere_is_whole_or_not_there),
 		cmocka_unit_test(atomic_write_killed_anywhere_is_whole_or_not_there),
 		cmocka_unit_test(shared_atomic_write_killed_anywhere_is_whole_or_not_there),
+		cmocka_unit_test(what_a_killed_process_has_committed_does_not_outlive_a_discard),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);
