@@ -197,6 +197,33 @@ static void overlapping_writes_that_wait_for_room_end_with_the_last_one(void **s
 	sim_lun_free(l);
 }
 
+/* The one that waits is atomic: there are entries left, but not enough of them in one section,
+ * while the other one is being committed. */
+static void write_for_which_there_is_room_does_not_overtake_one_that_waits(void **state)
+{
+	struct sim_lun *l = sim_journal_new(2, 99);
+	struct sim_req *atomic, *small;
+
+	(void)state;
+	sim_ok(l, sim_write(l, 0, 3, 1));
+	sim_hold(l->sim, true);
+	sim_flush(l);
+	sim_go(l);
+	sim_write(l, 10, 3, 1);
+	sim_go(l);
+	atomic = sim_prepare(l, TI_REQ_WRITE, 100, 8, 2);
+	atomic->req.flags = TI_REQ_ATOMIC;
+	sim_submit(l, atomic);
+	sim_go(l);
+	small = sim_write(l, 500, 1, 2);
+	sim_go(l);
+	assert_false(atomic->back || small->back);
+	sim_ok(l, atomic);
+	sim_ok(l, small);
+	assert_true(atomic->order < small->order);
+	sim_lun_free(l);
+}
+
 /* The last bytes of each of their sectors give way to a commit id.  A ring of one section is whole
  * when it is replayed, and left as it is. */
 static void blocks_of_eight_sectors_go_in_and_out_of_the_journal(void **state)
@@ -275,6 +302,7 @@ int main(void)
 		cmocka_unit_test(overlapping_writes_that_wait_for_room_end_with_the_last_one),
 		cmocka_unit_test(device_with_larger_blocks_than_ours_gets_whole_ones),
 		cmocka_unit_test(blocks_of_eight_sectors_go_in_and_out_of_the_journal),
+		cmocka_unit_test(write_for_which_there_is_room_does_not_overtake_one_that_waits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -334,6 +334,28 @@ static void verify_reads_all_and_needs_no_memory(void **state)
 	sim_lun_free(l);
 }
 
+/* So many tags of 255 bytes as fit into a pin are not so many as eight of our blocks have. */
+static void parts_are_of_whole_blocks_of_the_device(void **state)
+{
+	struct sim_lun *l = sim_lun_new(&(struct sim_lun_options){
+		.shape = { .tag_size = 255 },
+		.blocks = 1000,
+		.logical_block_size = { 4096, 512 },
+	});
+
+	(void)state;
+	sim_ok(l, sim_write(l, 8, 800, 1));
+	assert_true(sim_started(l, TI_DATA, TI_IO_WRITE) > 1);
+	sim_reads(l, 8, 800, 1);
+	for (unsigned i = 0; i < l->events; i++) {
+		if (l->event[i].dev != TI_DATA || l->event[i].op == TI_IO_FLUSH)
+			continue;
+		assert_int_equal(l->event[i].offset % 4096, 0);
+		assert_int_equal(l->event[i].len % 4096, 0);
+	}
+	sim_lun_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -354,6 +376,7 @@ int main(void)
 		cmocka_unit_test(parts_of_large_tags_fit_into_a_pin),
 		cmocka_unit_test(write_same_fills_every_block_of_its_range),
 		cmocka_unit_test(verify_reads_all_and_needs_no_memory),
+		cmocka_unit_test(parts_are_of_whole_blocks_of_the_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

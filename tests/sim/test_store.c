@@ -1018,6 +1018,29 @@ static void failed_flush_is_remembered_though_no_file_can_take_its_place(void **
 	sim_lun_free(l);
 }
 
+/* The journal's file is one that cannot be opened, which is found out when the tags' has been kept.
+ */
+static void open_that_fails_where_there_is_no_room_forgets_nothing(void **state)
+{
+	struct sim_lun *l = with_store(&(struct sim_lun_options){ .lun.mode = TI_MODE_JOURNAL });
+
+	(void)state;
+	sim_fail(l, TI_META, TI_IO_FLUSH, 0, 1);
+	sim_ok(l, sim_write(l, 3, 5, 1));
+	sim_bad(l, sim_flush(l), -EIO, TI_CAUSE_META_FLUSH, 0);
+	die(l);
+	assert_int_equal(unlink(ring), 0);
+	assert_int_equal(symlink("nowhere", ring), 0);
+	no_room(true);
+	assert_int_equal(sim_lun_open(l), -ELOOP);
+	no_room(false);
+	assert_int_equal(unlink(ring), 0);
+	assert_true(there_is_a_file());
+	assert_int_equal(sim_lun_open(l), 0);
+	sim_bad(l, sim_flush(l), -EIO, TI_CAUSE_META_FLUSH, 0);
+	sim_lun_free(l);
+}
+
 static void file_that_was_kept_goes_with_a_clean_close(void **state)
 {
 	struct sim_lun *l = with_store(NULL);
@@ -1155,6 +1178,7 @@ int main(void)
 		cmocka_unit_test(files_of_a_pair_are_found_by_its_metadata_device),
 		cmocka_unit_test(filler_on_the_device_gives_way_to_any_tag),
 		cmocka_unit_test(last_block_is_rescued),
+		cmocka_unit_test(open_that_fails_where_there_is_no_room_forgets_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);
