@@ -5,7 +5,22 @@
  */
 #include "blockdev.h"
 
+#include <errno.h>
+
 #include "clock.h"
+
+int ti_queue_check_blocks(const struct ti_queue *q, struct ti_error *error)
+{
+	for (int i = 0; i < TI_DEVICES; i++) {
+		if (q->dev[i].logical_block_size > TI_MAX_LOGICAL_BLOCK)
+			return ti_error_set(
+				error, -EOPNOTSUPP,
+				"%s has logical blocks of %u bytes, which is more than "
+				"the %u that the format can address: use another device",
+				q->dev[i].name, q->dev[i].logical_block_size, TI_MAX_LOGICAL_BLOCK);
+	}
+	return 0;
+}
 
 static void sync_done(struct ti_io *io)
 {

@@ -125,6 +125,13 @@ static inline unsigned ti_queue_run(struct ti_queue *q)
 	return q->ops->run(q);
 }
 
+/** The largest logical block of a device that the engine does I/O to, in bytes: the format's blocks
+ *  and its superblock are no larger. */
+#define TI_MAX_LOGICAL_BLOCK 4096U
+
+/** Are both devices' logical blocks no larger?  Returns 0, or -EOPNOTSUPP and says so. */
+int ti_queue_check_blocks(const struct ti_queue *q, struct ti_error *error);
+
 /**
  * Carry out one I/O and wait for it: for open, format and check, when nobody else uses the queue.
  * @buf is aligned as the device wants it.  Returns 0 or negative errno.

@@ -416,8 +416,10 @@ static int open_layout(struct ti_lun *lun, const struct ti_lun_options *o, struc
 	const struct ti_device_info *read_only = data->read_only   ? data
 						 : meta->read_only ? meta
 								   : NULL;
-	int err = read_superblock(lun, o->start_sector, error);
+	int err = ti_queue_check_blocks(lun->queue, error);
 
+	if (err == 0)
+		err = read_superblock(lun, o->start_sector, error);
 	if (err != 0)
 		return err;
 	if (!lun->read_only && read_only != NULL)

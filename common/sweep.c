@@ -80,14 +80,10 @@ static size_t round_up(size_t n, size_t unit)
 int ti_sweep_check_devices(const struct ti_queue *q, const struct ti_geometry *geo,
 			   struct ti_error *error)
 {
-	for (int i = 0; i < TI_DEVICES; i++) {
-		if (q->dev[i].logical_block_size > TI_SB_BYTES)
-			return ti_error_set(error, -EOPNOTSUPP,
-					    "%s has logical blocks of %u bytes, which is more than "
-					    "the %u that the format can address",
-					    q->dev[i].name, q->dev[i].logical_block_size,
-					    TI_SB_BYTES);
-	}
+	int err = ti_queue_check_blocks(q, error);
+
+	if (err)
+		return err;
 	if (geo->start_sector * TI_SECTOR_BYTES % q->dev[TI_META].logical_block_size)
 		return ti_error_set(error, -EINVAL,
 				    "the superblock cannot start at sector %" PRIu64

@@ -53,7 +53,7 @@ struct ti_sweep_options {
 
 /**
  * Can format and check do I/O to these devices with this geometry?  Refuses logical blocks larger
- * than TI_SB_BYTES and a superblock that does not start at a logical block.
+ * than TI_MAX_LOGICAL_BLOCK and a superblock that does not start at a logical block.
  * Returns 0, -EOPNOTSUPP or -EINVAL.
  */
 int ti_sweep_check_devices(const struct ti_queue *q, const struct ti_geometry *geo,

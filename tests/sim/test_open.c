@@ -240,6 +240,23 @@ static void start_off_the_metadata_devices_blocks_is_refused(void **state)
 	sim_lun_free(l);
 }
 
+/* Blocks of the pair would be a part of what the device writes at once. */
+static void devices_with_larger_blocks_than_the_formats_are_refused(void **state)
+{
+	struct sim_lun *l = sim_lun_make(NULL);
+
+	(void)state;
+	for (int i = 0; i < TI_DEVICES; i++) {
+		struct ti_device_info *dev = &sim_as_queue(l->sim)->dev[i];
+
+		dev->logical_block_size = 8192;
+		refuses(l, -EOPNOTSUPP, dev->name, "logical blocks of 8192 bytes");
+		dev->logical_block_size = 512;
+	}
+	opens(l);
+	sim_lun_free(l);
+}
+
 static void unreadable_superblock_is_told_with_its_sector(void **state)
 {
 	struct sim_lun *l = sim_lun_make(&(struct sim_lun_options){ .shape.start_sector = 16 });
@@ -316,6 +333,7 @@ int main(void)
 		cmocka_unit_test(metadata_device_without_a_superblock_is_refused),
 		cmocka_unit_test(wrong_start_is_refused),
 		cmocka_unit_test(start_off_the_metadata_devices_blocks_is_refused),
+		cmocka_unit_test(devices_with_larger_blocks_than_the_formats_are_refused),
 		cmocka_unit_test(unreadable_superblock_is_told_with_its_sector),
 		cmocka_unit_test(unreadable_journal_is_told_with_its_sector),
 		cmocka_unit_test(every_supported_shape_opens),
