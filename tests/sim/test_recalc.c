@@ -486,6 +486,37 @@ static void close_says_no_more_than_is_durable_and_tells_of_errors(void **state)
 	}
 }
 
+static void reset_in_mode_bitmap_sets_every_bit_on_the_medium(void **state)
+{
+	struct sim_lun *l = died();
+
+	(void)state;
+	assert_int_equal(sim_bits(l), 1);
+	l->options.reset_recalculate = true;
+	open_it(l);
+	for (uint32_t region = 0; region < 4096 / SIM_REGION; region++)
+		assert_true(sim_bit_is_durable(l, region));
+	sim_lun_free(l);
+}
+
+/* Somebody else, a kernel perhaps, has said sector 11, in the middle of what the device reads. */
+static void recalculation_goes_on_with_a_whole_block_of_the_device(void **state)
+{
+	struct sim_lun *l =
+		sim_lun_make(&(struct sim_lun_options){ .logical_block_size = { 4096, 512 } });
+
+	(void)state;
+	l->sb.flags |= TI_SB_RECALCULATING;
+	l->sb.recalc_sector = 11;
+	sim_put_superblock(l, &l->sb);
+	sim_put_block(l, 12, 9);
+	open_it(l);
+	sim_ok(l, sim_read(l, 8, 8));
+	sim_recalculate_and_close(l);
+	assert_true(sim_all_match(l));
+	sim_lun_free(l);
+}
+
 /* Regions of one block, eight of which are what the data device reads at once; block 27 is dirty.
  */
 static void device_block_with_one_dirty_region_is_recalculated_whole(void **state)
@@ -1380,6 +1411,8 @@ int main(void)
 		cmocka_unit_test(save_says_no_more_than_its_flush_has_covered),
 		cmocka_unit_test(block_that_the_journal_holds_is_no_mismatch),
 		cmocka_unit_test(close_says_no_more_than_is_durable_and_tells_of_errors),
+		cmocka_unit_test(reset_in_mode_bitmap_sets_every_bit_on_the_medium),
+		cmocka_unit_test(recalculation_goes_on_with_a_whole_block_of_the_device),
 	};
 
 	return cmocka_run_group_tests_name("recalc", tests, NULL, NULL);

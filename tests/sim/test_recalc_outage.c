@@ -186,6 +186,61 @@ static void close_does_not_wait_for_the_device(void **state)
 	}
 }
 
+/* Go on until this block, and no other with it, has been read, which ends a look at those before.
+ */
+static void look_up_to(struct sim_lun *l, uint32_t block)
+{
+	sim_forget(l);
+	for (unsigned turn = 0; turn < 1000; turn++) {
+		for (unsigned i = 0; i < l->events; i++)
+			if (l->event[i].completed && l->event[i].op == TI_IO_READ &&
+			    l->event[i].dev == TI_DATA && l->event[i].len == 512 &&
+			    l->event[i].offset == (uint64_t)block * 512)
+				return;
+		go_on(l, 1);
+	}
+	fail_msg("block %u is not looked at", block);
+}
+
+static void fail_blocks(struct sim_lun *l, uint32_t first, uint32_t count)
+{
+	sim_mend(l);
+	sim_fail_range(l, TI_DATA, TI_IO_READ, (uint64_t)first * 512, (uint64_t)count * 512);
+}
+
+static void block_is_bad_only_if_both_looks_say_so(void **state)
+{
+	struct sim_lun *l = make(TI_MODE_DIRECT);
+
+	(void)state;
+	open_it(l);
+	fail_blocks(l, 0, 5);
+	look_up_to(l, 5);
+	fail_blocks(l, 0, 3);
+	sim_recalculate(l);
+	sim_mend(l);
+	assert_int_equal(sim_stats(l).recalc_unreadable, 3);
+	sim_reads(l, 3, 100, 9);
+	sim_lun_free(l);
+}
+
+/* A block that could not be read could be soon after; another one fails once, much later. */
+static void look_of_before_does_not_count_for_another_block(void **state)
+{
+	struct sim_lun *l = make(TI_MODE_DIRECT);
+
+	(void)state;
+	open_it(l);
+	fail_blocks(l, 0, 2);
+	look_up_to(l, 2);
+	fail_blocks(l, 600, 1);
+	look_up_to(l, 601);
+	sim_mend(l);
+	sim_recalculate_and_close(l);
+	assert_true(sim_all_match(l));
+	sim_lun_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -193,6 +248,8 @@ int main(void)
 		cmocka_unit_test(short_outage_costs_no_block_its_tag),
 		cmocka_unit_test(bad_blocks_keep_their_tags_and_the_rest_goes_on),
 		cmocka_unit_test(close_does_not_wait_for_the_device),
+		cmocka_unit_test(block_is_bad_only_if_both_looks_say_so),
+		cmocka_unit_test(look_of_before_does_not_count_for_another_block),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
