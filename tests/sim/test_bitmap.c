@@ -382,6 +382,25 @@ static void bits_at_the_end_of_a_page_are_cleared(void **state)
 }
 
 /* No flush has failed: the tags are only in memory, and gone with it. */
+static void write_that_waits_for_the_next_round_outlives_a_failed_one(void **state)
+{
+	struct sim_lun *l = sim_bitmap_new();
+	struct sim_req *first, *second;
+
+	(void)state;
+	sim_fail(l, TI_META, TI_IO_WRITE, l->geo.journal_offset, 1);
+	sim_hold(l->sim, true);
+	first = sim_write(l, 3, 1, 1);
+	sim_go(l);
+	second = sim_write(l, 10 * SIM_REGION, 1, 1);
+	sim_go(l);
+	sim_let(l, TI_META, TI_IO_WRITE);
+	sim_bad(l, first, -EIO, TI_CAUSE_META_IO, 3);
+	sim_ok(l, second);
+	assert_true(sim_bit_is_durable(l, 10));
+	sim_lun_free(l);
+}
+
 static void close_that_cannot_write_the_tags_leaves_the_pair_dirty(void **state)
 {
 	struct sim_lun *l = sim_bitmap_new();
@@ -502,6 +521,7 @@ int main(void)
 		cmocka_unit_test(write_fails_when_one_of_two_pages_cannot_be_written),
 		cmocka_unit_test(bits_at_the_end_of_a_page_are_cleared),
 		cmocka_unit_test(close_that_cannot_write_the_tags_leaves_the_pair_dirty),
+		cmocka_unit_test(write_that_waits_for_the_next_round_outlives_a_failed_one),
 	};
 
 	return cmocka_run_group_tests_name("bitmap", tests, NULL, NULL);

@@ -420,6 +420,28 @@ static void sync_waits_for_a_write_that_a_younger_line_has_joined(void **state)
 	rig_free(r);
 }
 
+/* All lines but one are held, and that one is the first of a pin of two. */
+static void line_that_a_pin_has_is_no_room_for_its_others(void **state)
+{
+	struct rig *r = rig_new(64, LEAST * TI_LINE_BYTES);
+	const uint64_t last = (LEAST - 1) * TI_LINE_BYTES;
+	struct held a, b, both;
+
+	(void)state;
+	touch(r, last, 4);
+	pin_now(r, &a, 0, TI_PIN_LINES * TI_LINE_BYTES, false);
+	pin_now(r, &b, TI_PIN_LINES * TI_LINE_BYTES, (TI_PIN_LINES - 1) * TI_LINE_BYTES, false);
+	assert_false(pin(r, &both, last, 2 * TI_LINE_BYTES, false));
+	run(r);
+	assert_int_equal(both.ready, 0);
+	unpin(r, &a);
+	run(r);
+	assert_int_equal(both.ready, 1);
+	unpin(r, &b);
+	unpin(r, &both);
+	rig_free(r);
+}
+
 static void sync_that_fails_leaves_the_line_dirty_for_the_next(void **state)
 {
 	struct rig *r = rig_new(64, 64 * TI_LINE_BYTES);
@@ -752,6 +774,7 @@ int main(void)
 		cmocka_unit_test(pin_fails_when_the_lines_in_its_way_cannot_be_written),
 		cmocka_unit_test(every_write_back_is_told_whatever_became_of_it),
 		cmocka_unit_test(sync_waits_for_a_write_that_a_younger_line_has_joined),
+		cmocka_unit_test(line_that_a_pin_has_is_no_room_for_its_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
